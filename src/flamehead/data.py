@@ -1,0 +1,126 @@
+"""The nouns that travel between the rooms: parameters, cameras, observations, fits.
+
+Units are metres and radians. Model space: x to the subject's left, y up, z out of the face. Camera space is OpenCV's
+(x right, y down, z forward); pixel centres lie at +0.5, the image's corner at (0, 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from flamehead.solve import Status
+
+__all__ = ["Camera", "Fit", "FlameParams", "LandmarkScheme", "Observation"]
+
+LandmarkScheme = Literal["ibug68", "mediapipe105", "mediapipe468", "mediapipe478"]
+"""Which points a set of landmarks holds, and in which order."""
+
+
+@dataclass(frozen=True)
+class FlameParams:
+    """Everything that drives a FLAME head. Rotations are axis-angle vectors, relative to the parent joint."""
+
+    shape: Float[Tensor, "*batch S"]
+    """Identity coefficients in standard deviations."""
+    expression: Float[Tensor, "*batch E"]
+    """Expression coefficients in standard deviations."""
+    root: Float[Tensor, "*batch 3"]
+    neck: Float[Tensor, "*batch 3"]
+    jaw: Float[Tensor, "*batch 3"]
+    """A positive x rotation opens the mouth."""
+    left_eye: Float[Tensor, "*batch 3"]
+    right_eye: Float[Tensor, "*batch 3"]
+    translation: Float[Tensor, "*batch 3"]
+    """Added after skinning, metres."""
+
+    @staticmethod
+    def zeros(
+        n_shape: int,
+        n_expression: int,
+        *,
+        batch: tuple[int, ...] = (),
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> FlameParams:
+        """The mean head in the rest pose."""
+
+        def zero(size: int) -> Tensor:
+            return torch.zeros(*batch, size, dtype=dtype, device=device)
+
+        return FlameParams(zero(n_shape), zero(n_expression), *(zero(3) for _ in range(6)))
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> FlameParams:
+        """A copy with another dtype or on another device."""
+        return FlameParams(*(getattr(self, f.name).to(dtype=dtype, device=device) for f in fields(self)))
+
+    @property
+    def pose(self) -> Float[Tensor, "*batch 5 3"]:
+        """The five rotations in joint order: root, neck, jaw, left eye, right eye."""
+        return torch.stack([self.root, self.neck, self.jaw, self.left_eye, self.right_eye], dim=-2)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera, OpenCV convention: `x_camera = rotation @ x_world + translation`."""
+
+    rotation: Float[Tensor, "*batch 3 3"]
+    """World to camera."""
+    translation: Float[Tensor, "*batch 3"]
+    """Metres."""
+    focal: Float[Tensor, "*batch 2"]
+    """Pixels, (fx, fy)."""
+    center: Float[Tensor, "*batch 2"]
+    """Principal point in pixels, (cx, cy)."""
+    size: tuple[int, int]
+    """Image size in pixels, (width, height)."""
+
+    @property
+    def matrix(self) -> Float[Tensor, "*batch 3 3"]:
+        """The intrinsic matrix K."""
+        k = torch.zeros(*self.focal.shape[:-1], 3, 3, dtype=self.focal.dtype, device=self.focal.device)
+        k[..., 0, 0], k[..., 1, 1], k[..., 2, 2] = self.focal[..., 0], self.focal[..., 1], 1.0
+        k[..., 0, 2], k[..., 1, 2] = self.center[..., 0], self.center[..., 1]
+        return k
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The landmarks of one face in one image, in pixels of that image."""
+
+    points: Float[np.ndarray, "L 2"]
+    """(x, y) in pixels; a row of NaN is a point that was not seen."""
+    scheme: LandmarkScheme
+    size: tuple[int, int]
+    """Image size in pixels, (width, height)."""
+    score: float = 1.0
+    """Detector confidence in [0, 1]; 1 for landmarks from a file."""
+    source: str = "file"
+    """Who saw them: `"file"` or the detector's name and version."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A head fitted to one observation."""
+
+    params: FlameParams
+    camera: Camera
+    status: Status
+    """Why the solver stopped; `str(status)` is a sentence."""
+    loss: float
+    """Final cost, 0.5 * sum of squared weighted residuals, priors included."""
+    observation: Observation
+    fitted: Float[np.ndarray, "L 2"]
+    """The model's landmarks in pixels, in the observation's order; NaN where the model has no such point."""
+    fingerprint: str
+    """Fingerprint of the model that `params` belong to."""
+
+    @property
+    def landmark_ids(self) -> Int[np.ndarray, "K"]:
+        """Rows of `fitted` that the model can place."""
+        return np.flatnonzero(np.isfinite(self.fitted).all(axis=1))
