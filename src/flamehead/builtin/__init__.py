@@ -1,0 +1,5 @@
+"""The licence-free head in the FLAME format, built by code."""
+
+from flamehead.builtin.head import RECIPE, BuiltinHead, builtin_head
+
+__all__ = ["RECIPE", "BuiltinHead", "builtin_head"]

@@ -1,0 +1,178 @@
+"""The built-in head: built by code once, then read from the user's cache. Metres from here on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from flamehead._atomic import atomic_path
+from flamehead.assets import FlameArrays, LandmarkEmbedding
+from flamehead.assets.folders import user_cache_folder
+from flamehead.builtin.albedo import Paint, make_paint, part_of_vertex, to_srgb
+from flamehead.builtin.expression import expression_basis
+from flamehead.builtin.identity import shape_basis
+from flamehead.builtin.joints import joint_positions, joint_regressor, pose_basis, skin_weights
+from flamehead.builtin.landmarks import landmark_embeddings
+from flamehead.builtin.mesh import HeadMesh, build_mesh
+from flamehead.builtin.regions import vertex_regions
+from flamehead.errors import FlameheadError
+
+__all__ = ["RECIPE", "BuiltinHead", "builtin_head"]
+
+RECIPE = "1"
+"""Version of the recipe, and the head's fingerprint: raise it whenever parameters would mean another face."""
+N_SHAPE, N_EXPRESSION = 300, 100
+_PARENTS = (-1, 0, 1, 1, 1)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuiltinHead:
+    """A head in the FLAME format that needs no licence."""
+
+    arrays: FlameArrays
+    embeddings: Mapping[str, LandmarkEmbedding]
+    """By landmark scheme: ibug68, mediapipe105, mediapipe468, mediapipe478."""
+    regions: Mapping[str, Int[np.ndarray, "N"]]
+    """Vertex ids by the names of FLAME_masks."""
+    colors: Float[np.ndarray, "V 3"]
+    """Painted vertex colours, sRGB in [0, 1]."""
+    shape_names: tuple[str, ...]
+    expression_names: tuple[str, ...]
+    part: Int[np.ndarray, "V"]
+    """0 skin, 1 eyeball, 2 mouth bag, 3 eye socket."""
+    outlines: Mapping[str, Float[np.ndarray, "K 3"]]
+    """Outlines that the paint follows, cm."""
+
+    def paint(self, face_ids: Int[np.ndarray, "N"], barycentric: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """Painted sRGB colour of points on the surface, finer than the vertex colours."""
+        corners = self.arrays.faces[face_ids]
+        rest = 100.0 * (self.arrays.template[corners] * barycentric[..., None]).sum(1)
+        # A triangle between skin and a pocket belongs to the skin: the smallest part of its corners.
+        outlines = dict(self.outlines)
+        brush = Paint({k: v for k, v in outlines.items() if k != "eye"}, outlines["eye"][0])
+        return to_srgb(brush(rest, self.part[corners].min(1)))
+
+
+@cache
+def builtin_head() -> BuiltinHead:
+    """The built-in head: 5023 vertices, 9976 triangles, 5 joints, 300 identity and 100 expression components.
+
+    The first call on a machine builds it (several seconds) and keeps it in the user's cache folder, under a name that depends
+    on the recipe's source, so that an upgrade builds anew; later calls only read the file. Without a writable cache folder
+    it is built every time.
+    """
+    path = user_cache_folder() / f"builtin_head_{_recipe_hash()}.npz"
+    tables = _read(path)
+    if tables is None:
+        tables = _build()
+        _write(path, tables)
+    return _from_tables(tables)
+
+
+def _recipe_hash() -> str:
+    """Hash of everything the head is made of: the sources of this room and of the landmark tables."""
+    digest = hashlib.sha256(np.__version__.split(".")[0].encode())
+    for package, names in (
+        ("flamehead.builtin", None),
+        ("flamehead.geometry", ("landmark_sets.py",)),
+    ):
+        for item in sorted(resources.files(package).iterdir(), key=lambda item: item.name):
+            if item.is_file() and (item.name in names if names else not item.name.endswith(".pyc")):
+                digest.update(item.name.encode() + item.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    """The cached tables, or None when there are none or they are damaged."""
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning("The cached head %s is damaged (%s) and is built again.", path, error)
+        return None
+
+
+def _write(path: Path, tables: dict[str, np.ndarray]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **tables)  # pyright: ignore[reportArgumentType]
+    except (OSError, FlameheadError) as error:
+        _log.warning("The built-in head cannot be kept in %s (%s) and is built at every start.", path.parent, error)
+
+
+def _build() -> dict[str, np.ndarray]:
+    """All tables of the head, metres; the large ones in float32."""
+    mesh = build_mesh()
+    joints = joint_positions(mesh)
+    weights = skin_weights(mesh)
+    shape, shape_names = shape_basis(mesh, N_SHAPE)
+    expression, expression_names = expression_basis(mesh, weights[:, 2], N_EXPRESSION)
+    paint = make_paint(mesh)
+    part = part_of_vertex(mesh)
+    tables = {
+        "template": mesh.vertices / 100.0,
+        "faces": mesh.faces,
+        "shape_basis": (shape / 100.0).astype(np.float32),
+        "expression_basis": (expression / 100.0).astype(np.float32),
+        "pose_basis": (pose_basis(mesh, weights) / 100.0).astype(np.float32),
+        "skin_weights": weights,
+        "joint_regressor": joint_regressor(mesh, joints),
+        "shape_names": np.array(shape_names),
+        "expression_names": np.array(expression_names),
+        "colors": to_srgb(_vertex_colors(mesh, paint, part)).astype(np.float32),
+        "part": part,
+    }
+    tables |= {f"outline_{name}": outline for name, outline in paint.contours.items()}
+    tables["outline_eye"] = mesh.eye_centers[:1]
+    tables |= {f"region_{name}": ids for name, ids in vertex_regions(mesh).items()}
+    for name, embedding in landmark_embeddings(mesh).items():
+        tables[f"landmarks_{name}"] = np.column_stack([embedding.face_ids, embedding.barycentric])
+    return tables
+
+
+def _vertex_colors(mesh: HeadMesh, paint: Paint, part: Int[np.ndarray, "V"]) -> Float[np.ndarray, "V 3"]:
+    return paint(mesh.vertices, part)
+
+
+def _from_tables(tables: dict[str, np.ndarray]) -> BuiltinHead:
+    def group(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): table for name, table in tables.items() if name.startswith(prefix)}
+
+    arrays = FlameArrays(
+        template=tables["template"],
+        faces=tables["faces"],
+        shape_basis=tables["shape_basis"].astype(np.float64),
+        expression_basis=tables["expression_basis"].astype(np.float64),
+        pose_basis=tables["pose_basis"].astype(np.float64),
+        skin_weights=tables["skin_weights"],
+        joint_regressor=tables["joint_regressor"],
+        parents=_PARENTS,
+        fingerprint=f"builtin-{RECIPE}",
+        source="built-in head",
+    )
+    return BuiltinHead(
+        arrays=arrays,
+        embeddings={
+            name: LandmarkEmbedding(table[:, 0].astype(np.int64), table[:, 1:])
+            for name, table in group("landmarks_").items()
+        },
+        regions=group("region_"),
+        colors=tables["colors"],
+        shape_names=tuple(tables["shape_names"].tolist()),
+        expression_names=tuple(tables["expression_names"].tolist()),
+        part=tables["part"],
+        outlines=group("outline_"),
+    )

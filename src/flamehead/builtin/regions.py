@@ -1,0 +1,68 @@
+"""Named vertex regions of the built-in head. Centimetres inside this room."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+from flamehead.builtin.ears import EAR_CENTER
+from flamehead.builtin.mesh import HeadMesh
+from flamehead.builtin.sampling import HEAD_VERTICES, in_polygon
+from flamehead.builtin.surface import to_chart
+from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_BROW, LEFT_EYE_RING, LIPS_OUTER
+
+__all__ = ["vertex_regions"]
+
+
+def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
+    """Sorted vertex ids by the names of FLAME_masks; regions may overlap."""
+    v = mesh.vertices
+    ids = np.arange(len(v))
+    pocket = np.zeros(len(v), bool)
+    pocket[mesh.socket] = pocket[mesh.mouth_bag] = True
+    skin = (ids < HEAD_VERTICES) & ~pocket
+    # The landmark loops lie on the mesh, so a vertex is inside a loop on the chart or belongs to it.
+    oval = skin & _inside_loop(mesh, FACE_OVAL)
+    lips = skin & (_inside_loop(mesh, LIPS_OUTER) & (v[:, 2] > 2.0))
+    lips[mesh.lip_loop] = True
+    left = np.concatenate([LEFT_EYE_RING, LEFT_BROW])
+    near_eye = cKDTree(v[mesh.face_vertices[left]]).query(v)[0] < 1.0
+    left_eye = oval & near_eye & (v[:, 0] > 0.25)
+    right_eye = left_eye[mesh.mirror]
+    nose = oval & (np.abs(v[:, 0]) < 2.0) & (v[:, 1] < 2.4) & (v[:, 1] > -2.3) & (v[:, 2] > 3.6)
+    ear = (
+        skin
+        & (np.abs(v[:, 0]) > 6.3)
+        & (np.hypot((v[:, 1] - EAR_CENTER[0]) / 3.3, (v[:, 2] - EAR_CENTER[1] + 0.3) / 2.3) < 1)
+    )
+    forehead = oval & (v[:, 1] > 5.0) & ~left_eye & ~right_eye
+    neck = skin & ~oval & (v[:, 1] < -6.5 + 0.35 * np.clip(v[:, 2] + 6.0, -8.0, 3.0))
+    scalp = skin & ~oval & ~ear & ~neck & (v[:, 1] > np.where(v[:, 2] > -5.0, 3.0, -3.5))
+    boundary = skin & (v[:, 1] < -15.2)
+    masks: dict[str, Bool[np.ndarray, "V"]] = {
+        "face": oval & ~ear,
+        "eye_region": left_eye | right_eye,
+        "left_eye_region": left_eye,
+        "right_eye_region": right_eye,
+        "forehead": forehead,
+        "nose": nose,
+        "lips": lips,
+        "left_ear": ear & (v[:, 0] > 0),
+        "right_ear": ear & (v[:, 0] < 0),
+        "neck": neck,
+        "scalp": scalp,
+        "boundary": boundary,
+        "left_eyeball": (ids >= HEAD_VERTICES) & (ids < HEAD_VERTICES + 546),
+        "right_eyeball": ids >= HEAD_VERTICES + 546,
+    }
+    return {name: np.flatnonzero(mask) for name, mask in masks.items()}
+
+
+def _inside_loop(mesh: HeadMesh, loop: Int[np.ndarray, "K"]) -> Bool[np.ndarray, "V"]:
+    """Vertices whose direction from the star centre lies inside a loop of face points, the loop included."""
+    chart = to_chart(mesh.vertices)
+    corners: Float[np.ndarray, "K 2"] = chart[mesh.face_vertices[loop]]
+    inside = in_polygon(chart, corners)
+    inside[mesh.face_vertices[loop]] = True
+    return inside
