@@ -1,0 +1,109 @@
+"""flamehead: open, pose, render and fit the FLAME head model on any machine.
+
+    >>> import flamehead
+    >>> flame = flamehead.load_flame()                  # the built-in head; a path opens a licensed FLAME file
+    >>> flame(flame.zeros()).vertices.shape
+    torch.Size([5023, 3])
+
+Units are metres and radians; x points to the subject's left, y up, z out of the face; cameras follow OpenCV.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flamehead.data import Camera, Fit, FlameParams, Observation
+    from flamehead.detect import detect_face, detect_faces
+    from flamehead.errors import (
+        AssetNotFound,
+        FlameheadError,
+        InputError,
+        MissingExtra,
+        NoFaceFound,
+        UnsafeFile,
+    )
+    from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
+    from flamehead.io import load_params, read_image, read_landmarks, save_fit, write_image
+    from flamehead.model import Flame, FlameOutput, load_flame
+    from flamehead.pipeline import ImageFit, fit_image, save_image_fit
+    from flamehead.render import overlay_sheet, render
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AssetNotFound": "errors",
+    "Camera": "data",
+    "Fit": "data",
+    "Flame": "model",
+    "FlameOutput": "model",
+    "FlameParams": "data",
+    "FlameheadError": "errors",
+    "ImageFit": "pipeline",
+    "InputError": "errors",
+    "LandmarkFitSettings": "fit",
+    "MissingExtra": "errors",
+    "NoFaceFound": "errors",
+    "Observation": "data",
+    "UnsafeFile": "errors",
+    "detect_face": "detect",
+    "detect_faces": "detect",
+    "fit_image": "pipeline",
+    "fit_landmarks": "fit",
+    "landmark_error_percent": "fit",
+    "load_flame": "model",
+    "load_params": "io",
+    "overlay_sheet": "render",
+    "read_image": "io",
+    "read_landmarks": "io",
+    "render": "render",
+    "save_fit": "io",
+    "save_image_fit": "pipeline",
+    "write_image": "io",
+}
+"""The room of each public name; a room is imported when one of its names is first used."""
+
+__all__ = [
+    "AssetNotFound",
+    "Camera",
+    "Fit",
+    "Flame",
+    "FlameOutput",
+    "FlameParams",
+    "FlameheadError",
+    "ImageFit",
+    "InputError",
+    "LandmarkFitSettings",
+    "MissingExtra",
+    "NoFaceFound",
+    "Observation",
+    "UnsafeFile",
+    "__version__",
+    "detect_face",
+    "detect_faces",
+    "fit_image",
+    "fit_landmarks",
+    "landmark_error_percent",
+    "load_flame",
+    "load_params",
+    "overlay_sheet",
+    "read_image",
+    "read_landmarks",
+    "render",
+    "save_fit",
+    "save_image_fit",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'flamehead' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"flamehead.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

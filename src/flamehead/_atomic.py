@@ -1,8 +1,9 @@
-"""Files that are whole or absent: written under a temporary name beside the target, then renamed."""
+"""Files and folders that are whole or absent: written under a temporary name beside the target, then renamed."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from flamehead._types import StrPath
 from flamehead.errors import InputError
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_folder", "atomic_path"]
 
 
 @contextmanager
@@ -35,36 +36,71 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
         'whole'
     """
     target = Path(path)
-    temporary = _reserve(target)
-    try:
-        yield temporary
-        _rename(temporary, target)
-    finally:
-        # After a successful rename there is nothing left to remove. This also runs on KeyboardInterrupt.
-        temporary.unlink(missing_ok=True)
-
-
-def _reserve(target: Path) -> Path:
-    """Create the empty temporary file; the only reliable test of whether a folder can be written."""
     if target.is_dir():
         raise InputError(f"Cannot write {target}: it is a folder; give a file name.")
     if not target.parent.is_dir():
         raise InputError(f"Cannot write {target}: the folder {target.parent} does not exist; create it first.")
     # Long names are cut so that the temporary name stays within the file system's limit of 255 bytes.
     temporary = target.with_name(f".{target.stem[:40]}-{secrets.token_hex(4)}{target.suffix}")
-    try:
+    # Creating the file is the only reliable test of whether a folder can be written.
+    with _writing(target.parent):
         temporary.touch(exist_ok=False)
+    try:
+        yield temporary
+        with _replacing(target):
+            temporary.replace(target)
+    finally:
+        # After a successful rename there is nothing left to remove. This also runs on KeyboardInterrupt.
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: StrPath) -> Iterator[Path]:
+    """Yield an empty temporary folder; its files move into `folder` on success and vanish on any failure.
+
+    A folder that does not exist appears with all of its files at once, its missing parents with it. In an existing one
+    files of the same names are replaced, others stay.
+
+    Raises:
+        InputError: `folder` is a file, it or its nearest existing parent is not writable, or a file in it cannot be
+            replaced.
+    """
+    target = Path(folder)
+    base = target
+    while not base.exists() and base != base.parent:
+        base = base.parent
+    if not base.is_dir():
+        raise InputError(f"Cannot write into {target}: {base} is a file; name a folder.")
+    stage = base / f".{target.name[:40]}-{secrets.token_hex(4)}"
+    with _writing(base):
+        stage.mkdir()
+    try:
+        yield stage
+        with _replacing(target):
+            if base == target:
+                for item in sorted(stage.iterdir()):
+                    item.replace(target / item.name)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                stage.rename(target)
+    finally:
+        if stage.exists():
+            shutil.rmtree(stage)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
-            f"Cannot write into the folder {target.parent} ({reason}); choose a folder you may write to."
-        ) from error
-    return temporary
+        raise InputError(f"Cannot write into the folder {folder} ({reason}); choose a folder you may write to.") from error
 
 
-def _rename(temporary: Path, target: Path) -> None:
+@contextmanager
+def _replacing(target: Path) -> Iterator[None]:
     try:
-        temporary.replace(target)
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"Cannot replace {target} ({reason}); close programs that use it and try again.") from error

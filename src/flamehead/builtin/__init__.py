@@ -1,5 +1,5 @@
 """The licence-free head in the FLAME format, built by code."""
 
-from flamehead.builtin.head import RECIPE, BuiltinHead, builtin_head
+from flamehead.builtin.head import RECIPE, BuiltinHead, builtin_head, cache_file
 
-__all__ = ["RECIPE", "BuiltinHead", "builtin_head"]
+__all__ = ["RECIPE", "BuiltinHead", "builtin_head", "cache_file"]

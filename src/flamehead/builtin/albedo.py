@@ -1,4 +1,4 @@
-"""The paint of the built-in head: colour as a function of the rest position and the part. Centimetres inside this room."""
+"""The paint of the built-in head: colour as a function of rest position and part. Centimetres inside this room."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
 """The expression space: named action-unit-like fields, then local modes. Centimetres inside this room.
 
-Names follow the Facial Action Coding System where there is an action unit (Ekman and Friesen 1978). A coefficient of 1 is a
-clear, natural movement; left and right are separate.
+Names follow the Facial Action Coding System where there is an action unit (Ekman and Friesen 1978). A coefficient of 1
+is a clear, natural movement; left and right are separate.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from flamehead.builtin.fields import bump, mirrored, nystroem, remove_span, step
+from flamehead.builtin.fields import bump, mirrored, parity_functions, remove_span, step
 from flamehead.builtin.mesh import HeadMesh
 from flamehead.builtin.sampling import HEAD_VERTICES
 
@@ -28,8 +28,7 @@ def expression_basis(
     fixed = np.stack([f.ravel() for f in fields.values()], -1)
     modes = _local_modes(mesh, jaw_weight)
     modes = remove_span(modes.reshape(len(modes), -1).T, fixed)
-    order = np.argsort(-(modes**2).sum(0), kind="stable")[: count - len(fields)]
-    columns = np.concatenate([fixed, modes[:, order]], axis=1).reshape(len(mesh.vertices), 3, count)
+    columns = np.concatenate([fixed, modes[:, : count - len(fields)]], axis=1).reshape(len(mesh.vertices), 3, count)
     columns[HEAD_VERTICES:] = 0.0
     return columns, (*fields, *(f"local_{k}" for k in range(count - len(fields))))
 
@@ -81,8 +80,8 @@ def _eye_fields(mesh: HeadMesh) -> dict[str, Float[np.ndarray, "V 3"]]:
     half = 0.5 * np.ptp(v[mesh.lid_loop, 0])
     inside = np.clip(1.0 - (np.abs(v[:, 0] - center[0]) / (1.12 * half)) ** 4, 0.0, 1.0)
     front = (v[:, 2] > center[2] - 0.2) * inside
-    near_upper = np.exp(-((cKDTree(v[upper]).query(v)[0] / 0.55) ** 2)) * front
-    near_lower = np.exp(-((cKDTree(v[lower]).query(v)[0] / 0.50) ** 2)) * front
+    near_upper = np.exp(-((KDTree(v[upper]).query(v)[0] / 0.55) ** 2)) * front
+    near_lower = np.exp(-((KDTree(v[lower]).query(v)[0] / 0.50) ** 2)) * front
     middle = 0.5 * (at(upper) + at(lower))
     above = step(elevation(v) - middle, -0.02, 0.10)
     lift = np.stack([np.zeros(len(v)), np.zeros(len(v)), np.ones(len(v))], -1)
@@ -160,14 +159,18 @@ def _local_modes(mesh: HeadMesh, jaw_weight: Float[np.ndarray, "V"]) -> Float[np
     """Modes of a short-range process on the front of the face that keeps upper and lower lip apart."""
     v = mesh.vertices
     upper = _upper_share(mesh, jaw_weight)
-    to_face = cKDTree(v[mesh.face_vertices]).query(v)[0]
-    lids = cKDTree(np.concatenate([v[mesh.lid_loop], v[mesh.mirror[mesh.lid_loop]]])).query(v)[0]
+    to_face = KDTree(v[mesh.face_vertices]).query(v)[0]
+    lids = KDTree(np.concatenate([v[mesh.lid_loop], v[mesh.mirror[mesh.lid_loop]]])).query(v)[0]
     mask = (1.0 - step(to_face, 0.4, 1.6)) * step(v[:, 2], -1.5, 2.0) * (1.0 - step(v[:, 1], 4.5, 7.0)) * _skin(mesh)
     mask = mask * (0.25 + 0.75 * step(lids, 0.1, 1.0))
     samples = np.flatnonzero(mask[:HEAD_VERTICES] > 0.05)
     samples = samples[:: max(1, len(samples) // 700)]
-    near = cdist(v, v[samples], "sqeuclidean") / _LOCAL_LENGTH**2
-    near += ((upper[:, None] - upper[samples]) / 0.5) ** 2
-    kernel = _LOCAL_AMPLITUDE**2 * mask[:, None] * mask[samples] * np.exp(-0.5 * near)
-    functions = nystroem(kernel, samples, 60).T
-    return np.concatenate([functions[..., None] * axis for axis in np.eye(3)])
+    lips = ((upper[:, None] - upper[samples]) / 0.5) ** 2
+    scale = _LOCAL_AMPLITUDE**2 * mask[:, None] * mask[samples]
+    near, far = (
+        scale * np.exp(-0.5 * (cdist(v, v[samples] * [side, 1.0, 1.0], "sqeuclidean") / _LOCAL_LENGTH**2 + lips))
+        for side in (1.0, -1.0)
+    )
+    functions = parity_functions(near, far, samples, 20, left=v[:, 0] >= 0.0)
+    # Strongest first, both parities in turn, each along the three axes.
+    return np.stack([functions[sign][:, k, None] * axis for k in range(20) for sign in (1, -1) for axis in np.eye(3)])

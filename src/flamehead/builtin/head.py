@@ -22,11 +22,11 @@ from flamehead.builtin.expression import expression_basis
 from flamehead.builtin.identity import shape_basis
 from flamehead.builtin.joints import joint_positions, joint_regressor, pose_basis, skin_weights
 from flamehead.builtin.landmarks import landmark_embeddings
-from flamehead.builtin.mesh import HeadMesh, build_mesh
+from flamehead.builtin.mesh import build_mesh
 from flamehead.builtin.regions import vertex_regions
 from flamehead.errors import FlameheadError
 
-__all__ = ["RECIPE", "BuiltinHead", "builtin_head"]
+__all__ = ["RECIPE", "BuiltinHead", "builtin_head", "cache_file"]
 
 RECIPE = "1"
 """Version of the recipe, and the head's fingerprint: raise it whenever parameters would mean another face."""
@@ -67,11 +67,11 @@ class BuiltinHead:
 def builtin_head() -> BuiltinHead:
     """The built-in head: 5023 vertices, 9976 triangles, 5 joints, 300 identity and 100 expression components.
 
-    The first call on a machine builds it (several seconds) and keeps it in the user's cache folder, under a name that depends
-    on the recipe's source, so that an upgrade builds anew; later calls only read the file. Without a writable cache folder
-    it is built every time.
+    The first call on a machine builds it (several seconds) and keeps it in the user's cache folder, under a name that
+    depends on the recipe's source, so that an upgrade builds anew; later calls only read the file. Without a writable
+    cache folder it is built every time.
     """
-    path = user_cache_folder() / f"builtin_head_{_recipe_hash()}.npz"
+    path = cache_file()
     tables = _read(path)
     if tables is None:
         tables = _build()
@@ -79,6 +79,12 @@ def builtin_head() -> BuiltinHead:
     return _from_tables(tables)
 
 
+def cache_file() -> Path:
+    """Where the built head is kept; the file need not exist yet."""
+    return user_cache_folder() / f"builtin_head_{_recipe_hash()}.npz"
+
+
+@cache
 def _recipe_hash() -> str:
     """Hash of everything the head is made of: the sources of this room and of the landmark tables."""
     digest = hashlib.sha256(np.__version__.split(".")[0].encode())
@@ -95,7 +101,7 @@ def _recipe_hash() -> str:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """The cached tables, or None when there are none or they are damaged."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         return None
@@ -132,7 +138,7 @@ def _build() -> dict[str, np.ndarray]:
         "joint_regressor": joint_regressor(mesh, joints),
         "shape_names": np.array(shape_names),
         "expression_names": np.array(expression_names),
-        "colors": to_srgb(_vertex_colors(mesh, paint, part)).astype(np.float32),
+        "colors": to_srgb(paint(mesh.vertices, part)).astype(np.float32),
         "part": part,
     }
     tables |= {f"outline_{name}": outline for name, outline in paint.contours.items()}
@@ -141,10 +147,6 @@ def _build() -> dict[str, np.ndarray]:
     for name, embedding in landmark_embeddings(mesh).items():
         tables[f"landmarks_{name}"] = np.column_stack([embedding.face_ids, embedding.barycentric])
     return tables
-
-
-def _vertex_colors(mesh: HeadMesh, paint: Paint, part: Int[np.ndarray, "V"]) -> Float[np.ndarray, "V 3"]:
-    return paint(mesh.vertices, part)
 
 
 def _from_tables(tables: dict[str, np.ndarray]) -> BuiltinHead:

@@ -1,17 +1,18 @@
-"""The identity space: named anthropometric directions, then modes of a Gaussian process. Centimetres inside this room.
+"""The identity space: named anthropometric directions, then modes of a Gaussian process. Centimetres inside.
 
-The amplitudes of the named directions follow published standard deviations of adult head measurements (Farkas 1994, both
-sexes pooled); the process has three squared-exponential kernels (Luethi et al. 2018, "Gaussian process morphable models").
+The amplitudes of the named directions follow published standard deviations of head measurements (Farkas 1994), pooled
+over sexes and ages; the process has three squared-exponential kernels (Luethi et al. 2018, "Gaussian process
+morphable models").
 """
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from flamehead.builtin.fields import bump, nystroem, remove_span, rigid_fields, step
+from flamehead.builtin.fields import bump, by_energy, parity_functions, remove_span, rigid_fields, step
 from flamehead.builtin.mesh import HeadMesh
 from flamehead.builtin.sampling import HEAD_VERTICES
 
@@ -31,7 +32,7 @@ def shape_basis(mesh: HeadMesh, count: int) -> tuple[Float[np.ndarray, "V 3 S"],
     fixed = remove_span(fixed, rigid)
     modes = _process_modes(mesh)
     modes = remove_span(modes.reshape(len(modes), -1).T, np.concatenate([rigid, fixed], axis=1))
-    order = np.argsort(-(modes**2).sum(0), kind="stable")[: count - fixed.shape[1]]
+    order = by_energy(modes)[: count - fixed.shape[1]]
     columns = np.concatenate([fixed, modes[:, order]], axis=1)
     names = (*named, *(f"mode_{k}" for k in range(count - len(named))))
     return columns.reshape(len(mesh.vertices), 3, count), names
@@ -85,7 +86,7 @@ def _named(mesh: HeadMesh) -> dict[str, Float[np.ndarray, "V 3"]]:
 
 
 def _ball_centred(mesh: HeadMesh) -> Float[np.ndarray, "V 3"]:
-    """Positions at which fields are evaluated: eyeball vertices sit at their centre, so that the balls shift rigidly."""
+    """Where fields are evaluated: eyeball vertices sit at their centre, so that the balls shift rigidly."""
     v = mesh.vertices.copy()
     half = HEAD_VERTICES + 546
     v[HEAD_VERTICES:half], v[half:] = mesh.eye_centers
@@ -98,31 +99,29 @@ def _process_modes(mesh: HeadMesh) -> Float[np.ndarray, "M V 3"]:
     step_size = max(1, HEAD_VERTICES // _SAMPLES)
     samples = np.arange(0, HEAD_VERTICES, step_size)
     masks = _masks(mesh, v)
-    out = []
-    kernels = {1.0: 0.0, -1.0: 0.0}
-    near, far = cdist(v, v[samples], "sqeuclidean"), cdist(v, v[samples] * [-1.0, 1.0, 1.0], "sqeuclidean")
+    near, far = (cdist(v, v[samples] * [side, 1.0, 1.0], "sqeuclidean") for side in (1.0, -1.0))
+    here, there = np.zeros_like(near), np.zeros_like(far)
     for (length, amplitude), mask in zip(_KERNELS, masks, strict=True):
         scale = amplitude**2 * mask[:, None] * mask[samples]
-        here, there = np.exp(-0.5 * near / length**2), np.exp(-0.5 * far / length**2)
-        for parity in kernels:
-            kernels[parity] = kernels[parity] + 0.5 * scale * (here + parity * there)
-    for parity, kernel in kernels.items():
-        functions = nystroem(np.asarray(kernel), samples, 110).T
+        here += scale * np.exp(-0.5 * near / length**2)
+        there += scale * np.exp(-0.5 * far / length**2)
+    out = []
+    for parity, functions in parity_functions(here, there, samples, 110, left=v[:, 0] >= 0.0).items():
         for axis in range(3):
             # A symmetric displacement is odd across the midline in x and even in y and z.
             symmetric = (parity > 0) == (axis > 0)
-            column = np.zeros((len(functions), len(v), 3))
-            column[..., axis] = functions * (1.0 if symmetric else _ASYMMETRY)
+            column = np.zeros((functions.shape[1], len(v), 3))
+            column[..., axis] = functions.T * (1.0 if symmetric else _ASYMMETRY)
             out.append(column)
     return np.concatenate(out)
 
 
 def _masks(mesh: HeadMesh, v: Float[np.ndarray, "V 3"]) -> list[Float[np.ndarray, "V"]]:
-    """Where each kernel acts: everywhere but little on the neck; more on the face; on the face only, not on the lids."""
-    to_face = cKDTree(mesh.vertices[mesh.face_vertices]).query(v)[0]
+    """Where each kernel acts: all over but less on the neck; more on the face; only on the face, not on the lids."""
+    to_face = KDTree(mesh.vertices[mesh.face_vertices]).query(v)[0]
     face = 1.0 - step(to_face, 0.5, 3.0)
     neck = 0.35 + 0.65 * step(v[:, 1], -15.0, -8.0)
-    lids = cKDTree(np.concatenate([mesh.vertices[mesh.lid_loop], mesh.vertices[mesh.mirror[mesh.lid_loop]]]))
+    lids = KDTree(np.concatenate([mesh.vertices[mesh.lid_loop], mesh.vertices[mesh.mirror[mesh.lid_loop]]]))
     away = step(lids.query(v)[0], 0.2, 1.4)
     away[HEAD_VERTICES:] = 0.0
     return [neck, neck * (0.35 + 0.65 * face), face * away]

@@ -45,7 +45,7 @@ def joint_regressor(mesh: HeadMesh, joints: Float[np.ndarray, "5 3"]) -> Float[n
 
 
 def _ball_weights(ball: Float[np.ndarray, "546 3"], center: np.ndarray) -> Float[np.ndarray, "546"]:
-    """Weights of a ball's vertices whose mean is its centre; the rings are not evenly spaced, so a plain mean is not."""
+    """Weights of a ball's vertices whose mean is its centre; a plain mean is not, as the rings are uneven."""
     z = ball[:, 2] - center[2]
     w = np.ones(len(ball)) + 0.0 * z
     for _ in range(100):
@@ -108,8 +108,8 @@ def _jaw_weight(mesh: HeadMesh) -> Float[np.ndarray, "V"]:
 def pose_basis(mesh: HeadMesh, weights: Float[np.ndarray, "V 5"]) -> Float[np.ndarray, "V 3 36"]:
     """Pose correctives: cheeks and chin for the jaw, throat and nape for the neck, lids that follow the gaze.
 
-    Column 9 (j - 1) + 3 r + c multiplies entry (r, c) of R_j - I. A rotation by a about x has -sin a at (1, 2) and sin a at
-    (2, 1), so half of each field goes to either; the diagonal entries hold what is even in the angle.
+    Column 9 (j - 1) + 3 r + c multiplies entry (r, c) of R_j - I. A rotation by a about x has -sin a at (1, 2) and
+    sin a at (2, 1), so half of each field goes to either.
     """
     v = mesh.vertices
     out = np.zeros((len(v), 3, 36))
@@ -135,7 +135,7 @@ def pose_basis(mesh: HeadMesh, weights: Float[np.ndarray, "V 5"]) -> Float[np.nd
 
 
 def _lid_rotation(mesh: HeadMesh, *, upper: bool) -> Float[np.ndarray, "V 3"]:
-    """Displacement of the left lid per radian of looking down: a turn about the ball's horizontal axis that fades out."""
+    """Displacement of the left lid per radian of looking down: a fading turn about the ball's horizontal axis."""
     v, center = mesh.vertices, mesh.eye_centers[0]
     loop = mesh.lid_loop[1:16] if upper else mesh.lid_loop[17:32]
     margin = v[loop]

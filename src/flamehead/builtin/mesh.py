@@ -18,7 +18,7 @@ from flamehead.builtin._flips import FlipMesh
 from flamehead.builtin.ears import add_ears
 from flamehead.builtin.sampling import EYE_RINGS, HEAD_VERTICES, HalfSamples, place_samples
 from flamehead.builtin.surface import Surface, face_table, make_surface
-from flamehead.geometry.landmark_sets import LEFT_EYE_RING, LIPS_INNER
+from flamehead.geometry.landmark_sets import LEFT_EYE_RING
 
 __all__ = ["EYE_RADIUS", "HeadMesh", "build_mesh"]
 
@@ -93,7 +93,7 @@ def _eye_center() -> Float[np.ndarray, "3"]:
 
 
 def _fill_socket(points: np.ndarray, half: HalfSamples, center: np.ndarray) -> None:
-    """The socket: continue the lid margins around the back of the ball, close to it at first so that it stays hidden."""
+    """The socket: continue the lid margins around the back of the ball, first close to it, to stay hidden."""
     loop = points[half.eye_loops[0]] - center
     radius = np.linalg.norm(loop, axis=1)
     polar = np.arccos(np.clip(loop[:, 2] / radius, -1.0, 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from flamehead.builtin.ears import EAR_CENTER
 from flamehead.builtin.mesh import HeadMesh
@@ -27,7 +27,7 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
     lips = skin & (_inside_loop(mesh, LIPS_OUTER) & (v[:, 2] > 2.0))
     lips[mesh.lip_loop] = True
     left = np.concatenate([LEFT_EYE_RING, LEFT_BROW])
-    near_eye = cKDTree(v[mesh.face_vertices[left]]).query(v)[0] < 1.0
+    near_eye = KDTree(v[mesh.face_vertices[left]]).query(v)[0] < 1.0
     left_eye = oval & near_eye & (v[:, 0] > 0.25)
     right_eye = left_eye[mesh.mirror]
     nose = oval & (np.abs(v[:, 0]) < 2.0) & (v[:, 1] < 2.4) & (v[:, 1] > -2.3) & (v[:, 2] > 3.6)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from flamehead.builtin.ears import add_ears, in_ear
 from flamehead.builtin.surface import NECK_CUT, Surface, face_table
@@ -23,7 +24,7 @@ _LLOYD_STEPS = 5
 
 @dataclass(frozen=True)
 class HalfSamples:
-    """Chart points of the half x >= 0. The first `n_middle` lie on the midline, ordered from nape over crown to throat."""
+    """Chart points of the half x >= 0; the first `n_middle` lie on the midline, from nape over crown to throat."""
 
     chart: Float[np.ndarray, "N 2"]
     n_middle: int
@@ -152,7 +153,7 @@ def _fill_middle(surface: Surface, builder: _Builder) -> Float[np.ndarray, "M 2"
     v = np.sort(np.array(builder.middle)[:, 1])
     low, high = (p[1] for p in builder.holes[1][[0, len(builder.holes[1]) // 2 - 1]])
     out = []
-    for a, b in zip(v[:-1], v[1:], strict=True):
+    for a, b in itertools.pairwise(v.tolist()):
         if a >= low - 1e-9 and b <= high + 1e-9:
             continue  # Inside the mouth.
         fine = np.stack([np.zeros(65), np.linspace(a, b, 65)], -1)
@@ -173,9 +174,9 @@ def spacing(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     table = face_table().points
     folded = points * [1.0, 1.0, 1.0]
     folded[:, 0] = np.abs(folded[:, 0])
-    to_lids = cKDTree(table[LEFT_EYE_RING]).query(folded)[0]
-    to_lips = cKDTree(table[np.concatenate([LIPS_OUTER, LIPS_INNER])]).query(points)[0]
-    to_face = cKDTree(table).query(points)[0]
+    to_lids = KDTree(table[LEFT_EYE_RING]).query(folded)[0]
+    to_lips = KDTree(table[np.concatenate([LIPS_OUTER, LIPS_INNER])]).query(points)[0]
+    to_face = KDTree(table).query(points)[0]
     nose = np.linalg.norm((folded - [0.6, -1.2, 5.8]) / [1.7, 1.6, 2.2], axis=1)
     ear = np.where(in_ear(points, margin=0.15), 0.0, 1.0)
     face = np.where(to_face < 1.5, 0.44 + 0.30 * np.clip(to_face - 0.6, 0.0, None), 0.7 + 0.25 * (to_face - 1.5))
@@ -225,7 +226,7 @@ def _spread(
     points = add_ears(smooth)
     inside = np.any([in_polygon(fixed, hole * 0.999 + 0.001 * hole.mean(0)) for hole in holes], axis=0)
     fixed_points = add_ears(surface(fixed[~inside]))
-    distance = cKDTree(fixed_points).query(points)[0] / wanted
+    distance = KDTree(fixed_points).query(points)[0] / wanted
     # Near the midline a point also repels its own mirror image.
     distance = np.minimum(distance, 2.0 * points[:, 0] / wanted)
     chosen = np.empty(count, int)
@@ -238,7 +239,7 @@ def _spread(
     weight = _area(points) * wanted**-4.0
     for _ in range(_LLOYD_STEPS):
         sites = np.concatenate([fixed_points, add_ears(surface(free))])
-        owner = cKDTree(sites).query(points)[1] - len(fixed_points)
+        owner = np.asarray(KDTree(sites).query(points)[1]) - len(fixed_points)
         mine = owner >= 0
         total = np.bincount(owner[mine], weight[mine], minlength=count)
         moved = np.stack([np.bincount(owner[mine], weight[mine] * chart[mine, c], minlength=count) for c in (0, 1)], -1)
@@ -248,4 +249,4 @@ def _spread(
 
 def _area(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     """Area that each candidate stands for, up to a factor."""
-    return cKDTree(points).query(points, k=4)[0][:, 1:].mean(1) ** 2
+    return KDTree(points).query(points, k=4)[0][:, 1:].mean(1) ** 2

@@ -1,7 +1,7 @@
 """The outer surface of the built-in head as a function on a flat chart. Centimetres inside this room.
 
-A direction d from the star centre C has the chart position (d_x, d_z) / (1 + d_y): the stereographic projection with the
-pole pointing down. The crown lies at the origin, the face on +v, the neck ring is the outer circle. The surface is
+A direction d from the star centre C has the chart position (d_x, d_z) / (1 + d_y): the stereographic projection with
+the pole pointing down. The crown lies at the origin, the face on +v, the neck ring is the outer circle. The surface is
 
     S(chart) = C + r(d) d + R(d),
 
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-from flamehead.geometry.landmark_sets import FACE_OVAL, LIPS_INNER
+from flamehead.geometry.landmark_sets import LIPS_INNER
 
 __all__ = ["CENTER", "FaceTable", "Surface", "face_table", "make_surface", "to_chart", "to_sphere"]
 
@@ -45,7 +45,7 @@ class FaceTable:
 @cache
 def face_table() -> FaceTable:
     """The face table that comes with the package."""
-    with resources.as_file(resources.files(__package__) / "face_table.npz") as path, np.load(path) as table:
+    with resources.as_file(resources.files("flamehead.builtin") / "face_table.npz") as path, np.load(path) as table:
         return FaceTable(
             table["points"].astype(np.float64), table["triangles"].astype(np.int64), table["mirror"].astype(np.int64)
         )

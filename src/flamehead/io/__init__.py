@@ -1,0 +1,25 @@
+"""Pictures, meshes, landmarks and our own results on disk; every file is written whole or not at all."""
+
+from flamehead._atomic import atomic_folder, atomic_path
+from flamehead.io.images import read_focal, read_image, write_image
+from flamehead.io.landmarks import read_landmarks, write_landmarks
+from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
+from flamehead.io.results import SavedFit, load_params, save_fit, write_json
+
+__all__ = [
+    "Mesh",
+    "SavedFit",
+    "atomic_folder",
+    "atomic_path",
+    "load_params",
+    "read_focal",
+    "read_image",
+    "read_landmarks",
+    "read_mesh",
+    "save_fit",
+    "write_image",
+    "write_json",
+    "write_landmarks",
+    "write_obj",
+    "write_ply",
+]

@@ -1,5 +1,22 @@
 """Second-order solvers; they know no heads and no rotations."""
 
-from flamehead.solve.status import Status
+from flamehead.solve.levenberg_marquardt import Solution, levenberg_marquardt
+from flamehead.solve.robust import LOSSES, LossName, RobustBlock, cauchy, geman_mcclure, huber, robust_cost, squared
+from flamehead.solve.status import Reason, Status
+from flamehead.solve.threads import single_threaded_blas
 
-__all__ = ["Status"]
+__all__ = [
+    "LOSSES",
+    "LossName",
+    "Reason",
+    "RobustBlock",
+    "Solution",
+    "Status",
+    "cauchy",
+    "geman_mcclure",
+    "huber",
+    "levenberg_marquardt",
+    "robust_cost",
+    "single_threaded_blas",
+    "squared",
+]

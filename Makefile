@@ -1,0 +1,40 @@
+# `make demo` and `make test` work alone on a machine that has Python 3.11 (or newer) and make.
+
+# The first interpreter that really runs and is new enough; `make PYTHON=/path/to/python3.12` overrides it.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+OUT ?= demo
+
+.PHONY: demo test check base-test bench clean
+
+demo: .venv/ready
+	$(BIN)/flamehead demo --out $(OUT)
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+# The base package alone, without extras, on NumPy 2.
+base-test: .venv-base/ready
+	.venv-base/bin/python -m pytest -m "not slow and not detect"
+
+.venv/ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "flamehead needs Python 3.11 or newer; install it, or name it with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	touch $@
+
+.venv-base/ready: pyproject.toml constraints-base.txt
+	$(PYTHON) -m venv .venv-base
+	.venv-base/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-base.txt -e . \
+		pytest pytest-timeout hypothesis beartype
+	touch $@
+
+clean:
+	rm -rf .venv .venv-base demo

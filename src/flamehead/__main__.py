@@ -1,0 +1,7 @@
+"""`python -m flamehead`."""
+
+import sys
+
+from flamehead.cli import main
+
+sys.exit(main())

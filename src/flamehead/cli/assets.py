@@ -1,0 +1,84 @@
+"""`flamehead assets`: which FLAME files are there, what is missing, how to get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from flamehead.errors import InputError
+
+if TYPE_CHECKING:
+    from flamehead.assets import FoundAsset
+
+__all__ = ["Assets", "Describe", "Doctor"]
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """List the FLAME files found on this machine, and where to get those that are missing."""
+
+    assets: Path | None = None
+    """A folder to look in, besides $FLAMEHEAD_ASSETS and the user's data folder."""
+
+    def run(self) -> int:
+        from flamehead.assets import asset_folders, doctor, missing, user_data_folder
+
+        if self.assets is not None and not self.assets.is_dir():
+            raise InputError(f"There is no folder {self.assets}; check the path given with --assets.")
+        folders = asset_folders(self.assets)
+        found = doctor(folders)
+        print(f"Looked in: {', '.join(map(str, folders)) or f'nowhere; put files into {user_data_folder()}'}")
+        print("Built-in head: ready, no file needed. Everything works with it.\n")
+        if found:
+            _print_found(found)
+        print("Can be added (nothing of it is needed to begin):" if found else "No FLAME files found. Can be added:")
+        for wanted in missing(found):
+            print(f"  {wanted.name}\n      for {wanted.enables}\n      from {wanted.where}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Say what FLAME files are; nothing in them is executed."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """The files."""
+
+    def run(self) -> int:
+        from flamehead.assets import identify
+
+        code = 0
+        for file in self.files:
+            if not file.is_file():
+                raise InputError(f"There is no file {file}; check the path.")
+            asset = identify(file)
+            if asset is None:
+                print(f"{file}: not a FLAME file that flamehead knows")
+            else:
+                print(f"{file}: {asset.problem or asset.description}")
+            code |= asset is None or bool(asset.problem)
+        return code
+
+
+@dataclass(frozen=True)
+class Assets:
+    """FLAME files: find them, say what they are and what they enable."""
+
+    command: Annotated[Doctor, tyro.conf.subcommand("doctor")] | Annotated[Describe, tyro.conf.subcommand("describe")]
+
+    def run(self) -> int:
+        return self.command.run()
+
+
+def _print_found(found: list[FoundAsset]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("file", "what it is", "enables")
+    for asset in found:
+        table.add_row(str(asset.path), asset.description, f"PROBLEM: {asset.problem}" if asset.problem else asset.enables)
+    Console(soft_wrap=False).print(table)
+    print()

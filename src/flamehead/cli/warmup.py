@@ -1,0 +1,29 @@
+"""`flamehead warmup`: do once what the first run would wait for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+__all__ = ["Warmup"]
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Compile and cache the kernels; build and cache the built-in head."""
+
+    quiet: bool = False
+    """Print nothing."""
+
+    def run(self) -> int:
+        from flamehead.cli._prepare import built_in_head_coming, compile_kernels
+
+        start = time.perf_counter()
+        with built_in_head_coming(wanted=True):
+            compile_kernels()
+        from flamehead.builtin import builtin_head, cache_file
+
+        builtin_head()
+        if not self.quiet:
+            print(f"Kernels compiled, built-in head ready ({time.perf_counter() - start:.1f} s): {cache_file()}")
+        return 0

@@ -1,0 +1,310 @@
+"""Fit a head to the landmarks of one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from flamehead.data import Camera, Fit, FlameParams, Observation
+from flamehead.errors import InputError
+from flamehead.fit._correspondence import Correspondence, Kind, mesh_ids
+from flamehead.fit._prepare import Prepared, prepare
+from flamehead.fit._so3 import exp, log
+from flamehead.fit._start import pose_rigid_head, weak_perspective
+from flamehead.fit.landmark_model import Columns, HeadState, LandmarkModel, landmark_points, landmark_positions
+from flamehead.fit.residuals import (
+    CAMERA_FROM_MODEL,
+    ImageTargets,
+    gaussian_prior,
+    project,
+    project_residuals,
+    soft_limits,
+)
+from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, levenberg_marquardt, single_threaded_blas
+
+if TYPE_CHECKING:
+    from flamehead.model import Flame
+
+__all__ = ["LandmarkFitSettings", "fit_landmarks"]
+
+_FEWEST_POINTS = 6
+
+
+@dataclass(frozen=True)
+class LandmarkFitSettings:
+    """What a landmark fit believes before it looks.
+
+    Standard deviations of landmarks are fractions of the outer-eye distance that the mean head would show facing the
+    camera at the same distance; 0.01 is about one pixel when the face is 250 pixels wide.
+    """
+
+    n_shape: int = 100
+    """Identity components; a model with fewer gives all it has."""
+    n_expression: int = 60
+    """Expression components."""
+    landmark_sigma: float = 0.015
+    """Of brows, eyes, nose and lips."""
+    iris_sigma: float = 0.02
+    """Of the pupils."""
+    contour_sigma: float = 0.03
+    """Of the face's outline, across it."""
+    contour_slide_sigma: float = 0.1
+    """Of the face's outline, along it: its points have no fixed place there."""
+    other_sigma: float | None = None
+    """Of the face-mesh points on smooth skin; None leaves them out."""
+    loss: LossName = "huber"
+    """How landmarks that do not fit are weighted down."""
+    outlier: float = 3.0
+    """Distance in standard deviations from which a landmark counts as an outlier."""
+    shape_sigma: float = 1.0
+    """Spread of the identity coefficients; 1 is the model's own statistics."""
+    expression_sigma: float = 1.0
+    """Spread of the expression coefficients."""
+    coefficient_limit: float = 2.5
+    """Coefficients beyond this are penalised more than the Gaussian does."""
+    coefficient_excess_sigma: float = 0.2
+    """Standard deviation of what exceeds the limit."""
+    jaw_sigma: tuple[float, float, float] = (0.2, 0.02, 0.03)
+    """Spread of the jaw's axis-angle components, radians: opening, sideways turn, roll."""
+    jaw_limits: tuple[float, float] = (-0.05, 0.5)
+    """Soft limits of the opening, radians."""
+    eye_sigma: float = 0.3
+    """Spread of the gaze, radians."""
+    eye_limit: float = 0.6
+    """Soft limit of pitch and yaw, radians."""
+    angle_excess_sigma: float = 0.025
+    """Standard deviation of what exceeds the limits of jaw and gaze, radians."""
+    eye_difference_sigma: float = 0.1
+    """Spread of the difference between both eyes, radians."""
+    focal_ratio: float = 1.2
+    """Expected focal length over the larger image side, when the focal length is not given."""
+    focal_spread: float = 0.2
+    """Standard deviation of the logarithm of the focal length."""
+    cost_tolerance: float = 1e-4
+    """Stop when a step lowers the cost by less than this fraction."""
+    max_iterations: int = 50
+
+
+@single_threaded_blas()
+def fit_landmarks(
+    flame: Flame, seen: Observation, *, focal: float | None = None, settings: LandmarkFitSettings | None = None
+) -> Fit:
+    """Find the head and the camera that explain landmarks: identity, expression, jaw, gaze, pose and focal length.
+
+    Maximum a posteriori estimate: weak-perspective start, then Levenberg-Marquardt over the pose alone, then over
+    everything at once. The camera stands in the origin and looks at the face, so `root` is small when the face looks at
+    the camera; the neck stays straight. One image does not tell the head's size, and tells identity only roughly.
+
+    Args:
+        flame: The model.
+        seen: Landmarks of one face; rows of NaN were not seen.
+        focal: Focal length in pixels, kept as it is; None estimates it around a usual portrait lens.
+        settings: Priors and tolerances.
+
+    Returns:
+        Parameters in the model's dtype, padded to its number of coefficients.
+
+    Raises:
+        InputError: Too few landmarks, or they are not a face's, or the focal length is not positive.
+        AssetNotFound: The model has no landmarks that match.
+
+    Example:
+        >>> fit = fit_landmarks(load_flame(), seen)  # doctest: +SKIP
+        >>> print(fit.status)  # doctest: +SKIP
+        Converged: the cost fell by less than the tolerance after 7 iterations.
+    """
+    settings = settings or LandmarkFitSettings()
+    if focal is not None and not (math.isfinite(focal) and focal > 0.0):
+        raise InputError(f"The focal length is {focal}; give a positive number of pixels, or none to estimate it.")
+    _check(seen)
+    prepared = prepare(
+        flame,
+        seen.scheme,
+        n_shape=settings.n_shape,
+        n_expression=settings.n_expression,
+        with_other=settings.other_sigma is not None,
+    )
+    start_focal = focal or settings.focal_ratio * max(seen.size)
+    targets, start = _start(prepared, seen, settings, focal=start_focal)
+    solution = _solve(prepared.model, targets, start, settings, free_focal=focal is None, prior_focal=start_focal)
+    return _result(flame, seen, prepared, solution)
+
+
+def _check(seen: Observation) -> None:
+    wanted = (len(mesh_ids(seen.scheme)), 2)
+    if seen.points.shape != wanted:
+        raise InputError(
+            f"{seen.scheme} landmarks have shape {seen.points.shape}, wanted {wanted}; give (x, y) in pixels."
+        )
+
+
+def _start(
+    prepared: Prepared, seen: Observation, settings: LandmarkFitSettings, *, focal: float
+) -> tuple[ImageTargets, HeadState]:
+    """The pose of the mean head, and the landmarks with the trust that its distance gives them."""
+    pairs, points = prepared.pairs, prepared.mean_points
+    observed = seen.points[pairs.seen_rows]
+    visible = np.isfinite(observed).all(axis=1)
+    if visible.sum() < _FEWEST_POINTS:
+        raise InputError(
+            f"Only {int(visible.sum())} of {len(visible)} usable {seen.scheme} landmarks were seen, wanted at least "
+            f"{_FEWEST_POINTS}; give more landmarks of the face."
+        )
+    trust = np.where(pairs.is_kind("contour"), 0.1, 1.0)
+    weak = weak_perspective(points[visible], observed[visible], trust[visible])
+    whitening = _whitening(pairs, seen, settings) / (weak.scale * prepared.eye_distance)
+    whitening[~visible] = 0.0
+    center = 0.5 * np.array(seen.size, dtype=np.float64)
+    targets = ImageTargets(np.where(visible[:, None], observed, 0.0), whitening, center)
+    robust = _blocks(targets, settings)
+    rigid = pose_rigid_head(points, targets, weak, focal=focal, pivot=prepared.pivot, robust=robust)
+    zeros = HeadState.zeros(prepared.model.columns.n_shape, prepared.model.columns.n_expression)
+    return targets, replace(zeros, root=rigid.state[0], translation=rigid.state[1], log_focal=math.log(focal))
+
+
+def _whitening(pairs: Correspondence, seen: Observation, settings: LandmarkFitSettings) -> Float[np.ndarray, "K 2 2"]:
+    """1 / standard deviation of each point, in units of the eye distance; contour points first across, then along."""
+    sigmas: dict[Kind, float] = {
+        "inner": settings.landmark_sigma,
+        "iris": settings.iris_sigma,
+        "contour": settings.contour_slide_sigma,
+        "other": settings.other_sigma or math.inf,
+    }
+    whitening = np.eye(2) / np.array([sigmas[kind] for kind in pairs.kinds])[:, None, None]
+    along = seen.points[pairs.neighbours[:, 1]] - seen.points[pairs.neighbours[:, 0]]
+    length = np.linalg.norm(along, axis=1)
+    slides = np.flatnonzero(pairs.is_kind("contour") & (length > 0.0))
+    x, y = (along[slides] / length[slides, None]).T
+    across = np.stack([-y, x], axis=1) / settings.contour_sigma
+    whitening[slides] = np.stack([across, np.stack([x, y], axis=1) / settings.contour_slide_sigma], axis=1)
+    return whitening
+
+
+def _blocks(targets: ImageTargets, settings: LandmarkFitSettings) -> tuple[RobustBlock, ...]:
+    if settings.loss == "squared":
+        return ()
+    return (RobustBlock(slice(0, 2 * len(targets.seen)), 2, LOSSES[settings.loss], settings.outlier),)
+
+
+def _solve(
+    model: LandmarkModel,
+    targets: ImageTargets,
+    start: HeadState,
+    settings: LandmarkFitSettings,
+    *,
+    free_focal: bool,
+    prior_focal: float,
+) -> Solution[HeadState]:
+    """Move everything but the neck, which the root's rotation stands in for."""
+    n, columns = model.columns.eyes.stop, model.columns
+    prior = _prior(columns, settings, math.log(prior_focal), free_focal)
+
+    def residuals(state: HeadState) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
+        points, jacobian = landmark_points(model, state)
+        r, rows = project_residuals(points, jacobian[..., :n], targets, log_focal=state.log_focal)
+        # A longer lens and a farther head look alike: moving both at once makes the unknowns nearly independent.
+        rows[:, -1] += state.translation[2] * rows[:, columns.translation.start + 2]
+        believed, prior_rows = prior(state)
+        return np.concatenate([r, believed]), np.concatenate([rows[:, : n + free_focal], prior_rows])
+
+    return levenberg_marquardt(
+        residuals,
+        start,
+        retract=lambda state, step: _moved(state, step, columns),
+        robust=_blocks(targets, settings),
+        cost_tolerance=settings.cost_tolerance,
+        max_iterations=settings.max_iterations,
+    )
+
+
+def _moved(state: HeadState, step: Float[np.ndarray, "N"], columns: Columns) -> HeadState:
+    """Apply a step over the columns of the model, without the neck's and with the focal length's last, if it is free.
+
+    The focal length takes the head's distance along, so that the size in the image stays.
+    """
+    zoom = float(step[columns.eyes.stop :].sum())
+    return HeadState(
+        shape=state.shape + step[columns.shape],
+        expression=state.expression + step[columns.expression],
+        neck=state.neck,
+        jaw=state.jaw + step[columns.jaw],
+        eyes=state.eyes + step[columns.eyes].reshape(2, 2),
+        root=exp(step[columns.root]) @ state.root,
+        translation=state.translation * [1.0, 1.0, math.exp(zoom)] + step[columns.translation],
+        log_focal=state.log_focal + zoom,
+    )
+
+
+def _prior(
+    columns: Columns, settings: LandmarkFitSettings, log_focal: float, free_focal: bool
+) -> Callable[[HeadState], tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K N"]]]:
+    """The residuals of what is believed, as a function of the state."""
+    n = columns.eyes.stop + free_focal
+    # Coefficients, jaw and eyes have a Gaussian and limits each; the columns of the latter two are neighbours.
+    bounded = np.r_[columns.coefficients, columns.jaw.start : columns.eyes.stop]
+    sizes = [columns.n_shape, columns.n_expression, 1, 1, 1, 4]
+    sigma = np.repeat([settings.shape_sigma, settings.expression_sigma, *settings.jaw_sigma, settings.eye_sigma], sizes)
+    limit, (closed, opened), gaze = settings.coefficient_limit, settings.jaw_limits, settings.eye_limit
+    low = np.repeat([-limit, -limit, closed, -np.inf, -np.inf, -gaze], sizes)
+    high = np.repeat([limit, limit, opened, np.inf, np.inf, gaze], sizes)
+    excess_sigma = np.full(len(bounded), settings.angle_excess_sigma)
+    excess_sigma[columns.coefficients] = settings.coefficient_excess_sigma
+    difference = np.hstack([np.eye(2), -np.eye(2)]) / settings.eye_difference_sigma
+    count, row = len(bounded), np.arange(len(bounded))
+
+    def prior(state: HeadState) -> tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K N"]]:
+        eyes = state.eyes.reshape(-1)
+        values = np.concatenate([state.coefficients, state.jaw, eyes])
+        believed, slope = gaussian_prior(values, sigma=sigma)
+        limits, limits_slope = soft_limits(values, low=low, high=high, sigma=excess_sigma)
+        # Few limits are exceeded at a time; leaving out the silent rows makes the normal equations a quarter cheaper.
+        active = np.flatnonzero(limits_slope)
+        rows = np.zeros((count + 2 + active.size + free_focal, n))
+        rows[row, bounded] = slope
+        rows[count : count + 2, columns.eyes] = difference
+        rows[count + 2 + np.arange(active.size), bounded[active]] = limits_slope[active]
+        r = [believed, difference @ eyes, limits[active]]
+        if free_focal:
+            lens, rows[-1, -1:] = gaussian_prior(
+                np.array([state.log_focal]), mean=log_focal, sigma=settings.focal_spread
+            )
+            r.append(lens)
+        return np.concatenate(r), rows
+
+    return prior
+
+
+def _result(flame: Flame, seen: Observation, prepared: Prepared, solution: Solution[HeadState]) -> Fit:
+    """The state in the package's nouns."""
+    state, like = solution.state, flame.template
+
+    def tensor(value: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(value, dtype=np.float64)).to(dtype=like.dtype, device=like.device)
+
+    def padded(values: Float[np.ndarray, "k"], size: int) -> torch.Tensor:
+        return tensor(np.append(values, np.zeros(size - len(values))))
+
+    focal, center = math.exp(state.log_focal), 0.5 * np.array(seen.size, dtype=np.float64)
+    placed = project(landmark_positions(prepared.everything, state), focal, center)
+    fitted = np.full(seen.points.shape, np.nan)
+    fitted[prepared.all_pairs.seen_rows] = placed[prepared.all_pairs.model_rows]
+    params = FlameParams(
+        shape=padded(state.shape, flame.n_shape),
+        expression=padded(state.expression, flame.n_expression),
+        root=tensor(log(state.root)),
+        neck=tensor(state.neck),
+        jaw=tensor(state.jaw),
+        left_eye=tensor(np.append(state.eyes[0], 0.0)),
+        right_eye=tensor(np.append(state.eyes[1], 0.0)),
+        translation=tensor(state.translation),
+    )
+    camera = Camera(
+        tensor(CAMERA_FROM_MODEL), tensor(np.zeros(3)), tensor(np.array([focal, focal])), tensor(center), seen.size
+    )
+    return Fit(params, camera, solution.status, solution.cost, seen, fitted, flame.fingerprint)

@@ -1,0 +1,200 @@
+"""Triangle meshes on disk: OBJ and PLY are written here, and more formats are read through trimesh."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from flamehead._types import StrPath
+from flamehead.errors import InputError
+from flamehead._atomic import atomic_path
+
+__all__ = ["Mesh", "read_mesh", "write_obj", "write_ply"]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """What a mesh file holds, in the file's order and unit."""
+
+    vertices: Float[np.ndarray, "V 3"]
+    """float64."""
+    faces: Int[np.ndarray, "F 3"]
+    """int64; empty for a point cloud."""
+    colors: Float[np.ndarray, "V 3"] | None = None
+    """sRGB in [0, 1], where the file has a colour for each vertex."""
+
+
+def write_obj(
+    path: StrPath,
+    vertices: Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"],
+    faces: Int[Tensor, "F 3"] | Int[np.ndarray, "F 3"],
+    *,
+    colors: Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"] | None = None,
+) -> None:
+    """Write a mesh as Wavefront OBJ; colours go behind the coordinates as `v x y z r g b`, which most viewers read.
+
+    Args:
+        path: Where to; written whole or not at all.
+        vertices: Metres.
+        faces: Counter-clockwise seen from outside, counted from 0; the file counts from 1.
+        colors: sRGB in [0, 1] for each vertex.
+
+    Raises:
+        InputError: Shapes that do not fit together, or a folder that cannot be written.
+    """
+    vertices, faces, colors = _check(path, vertices, faces, colors)
+    columns = vertices if colors is None else np.concatenate([vertices, colors], axis=1)
+    # Eight significant digits hold every float32 coordinate of a head to well under a micrometre.
+    row = " ".join(["v", *["%.8g"] * 3, *["%.4g"] * (columns.shape[1] - 3)])
+    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
+        np.savetxt(file, columns, fmt=row)
+        np.savetxt(file, faces + 1, fmt="f %d %d %d")
+
+
+def write_ply(
+    path: StrPath,
+    vertices: Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"],
+    faces: Int[Tensor, "F 3"] | Int[np.ndarray, "F 3"],
+    *,
+    colors: Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"] | None = None,
+) -> None:
+    """Write a mesh as binary little-endian PLY: float32 coordinates, 8-bit colours. Arguments as for `write_obj`."""
+    vertices, faces, colors = _check(path, vertices, faces, colors)
+    names = [(axis, "<f4") for axis in "xyz"] + (
+        [] if colors is None else [(c, "u1") for c in ("red", "green", "blue")]
+    )
+    points = np.empty(len(vertices), dtype=names)
+    points["x"], points["y"], points["z"] = vertices.T
+    if colors is not None:
+        points["red"], points["green"], points["blue"] = _to_bytes(colors).T
+    triangles = np.empty(len(faces), dtype=[("count", "u1"), ("corners", "<i4", (3,))])
+    triangles["count"], triangles["corners"] = 3, faces
+    kinds = {"<f4": "float", "u1": "uchar"}
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(points)}",
+        *(f"property {kinds[kind]} {name}" for name, kind in names),
+        f"element face {len(triangles)}",
+        "property list uchar int vertex_indices",
+        "end_header\n",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes("\n".join(header).encode("ascii") + points.tobytes() + triangles.tobytes())
+
+
+def read_mesh(path: StrPath) -> Mesh:
+    """Read a mesh or a point cloud (OBJ, PLY, STL, OFF, GLB, ...) with its vertices in the file's own order.
+
+    Texture coordinates, materials and normals are dropped: an OBJ vertex that a texture seam splits stays one vertex.
+    Polygons become triangles. A file with several objects is read as one.
+
+    Raises:
+        InputError: The file is missing, is no mesh, or holds coordinates that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no mesh file {path}; check the name.")
+    try:
+        mesh = _read_obj(path) if path.suffix.lower() == ".obj" else _read_with_trimesh(path)
+    # Parsers fail on broken files in every way that Python knows.
+    except Exception as error:
+        raise InputError(
+            f"Cannot read {path} as a mesh ({_reason(error)}); give an OBJ, PLY, STL or GLB file."
+        ) from error
+    vertices, faces = mesh.vertices, mesh.faces
+    if not len(vertices):
+        raise InputError(f"The mesh file {path} holds no vertices; export it again from the program that made it.")
+    if not np.isfinite(vertices).all():
+        raise InputError(f"The mesh file {path} holds NaN or infinite coordinates; repair or export it again.")
+    if len(faces) and not (0 <= faces.min() and faces.max() < len(vertices)):
+        raise InputError(f"The faces of {path} name vertices that it does not have; export it again.")
+    return mesh
+
+
+def _read_obj(path: Path) -> Mesh:
+    """Vertices and faces as they stand; trimesh would split vertices at texture seams and drop those without a face."""
+    rows: list[list[float]] = []
+    faces: list[tuple[int, int, int]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").splitlines():
+        kind, *words = line.partition("#")[0].split() or [""]
+        if kind == "v":
+            rows.append([float(word) for word in words])
+        elif kind == "f":
+            named = [int(word.partition("/")[0]) for word in words]
+            # Counted from 1, or backwards from the last vertex so far. A polygon becomes a fan.
+            first, *rest = (index - 1 if index > 0 else len(rows) + index for index in named)
+            faces.extend((first, a, b) for a, b in pairwise(rest))
+    table = np.array(rows or np.empty((0, 3)), dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] < 3:
+        raise ValueError("its vertices have fewer than three numbers")
+    colors = np.clip(table[:, 3:], 0.0, 1.0) if table.shape[1] == 6 else None
+    # A fourth number is a weight, which meshes do not use.
+    return Mesh(table[:, :3].copy(), np.array(faces, dtype=np.int64).reshape(-1, 3), colors)
+
+
+def _read_with_trimesh(path: Path) -> Mesh:
+    # Imported here: writing needs no trimesh, and it is slow to load.
+    import trimesh
+
+    loaded: Any = trimesh.load(io.BytesIO(path.read_bytes()), file_type=path.suffix.lower().lstrip("."), process=False)
+    mesh: Any = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
+    vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
+    faces = np.array(getattr(mesh, "faces", ()), dtype=np.int64).reshape(-1, 3)
+    return Mesh(vertices, faces, _vertex_colors(mesh, len(vertices)))
+
+
+def _vertex_colors(mesh: Any, n_vertices: int) -> Float[np.ndarray, "V 3"] | None:
+    """Colours that the file itself gives to vertices; trimesh invents grey where there are none."""
+    visual = getattr(mesh, "visual", None)
+    if visual is not None and getattr(visual, "kind", None) != "vertex":
+        return None
+    colors = getattr(mesh if visual is None else visual, "colors" if visual is None else "vertex_colors", None)
+    if colors is None or len(colors) != n_vertices:
+        return None
+    return np.asarray(colors, dtype=np.float64)[:, :3] / 255.0
+
+
+def _check(
+    path: StrPath,
+    vertices: Tensor | np.ndarray,
+    faces: Tensor | np.ndarray,
+    colors: Tensor | np.ndarray | None,
+) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "V 3"] | None]:
+    vertices, faces = _array(vertices), _array(faces)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        raise InputError(
+            f"Cannot write {path}: got vertices {vertices.shape} and faces {faces.shape}; "
+            "give one mesh, (V, 3) and (F, 3)."
+        )
+    if not np.isfinite(vertices).all():
+        raise InputError(
+            f"Cannot write {path}: the vertices hold NaN or infinite values; the fit that made them failed."
+        )
+    if len(faces) and not (0 <= faces.min() and faces.max() < len(vertices)):
+        raise InputError(
+            f"Cannot write {path}: faces name vertices {faces.min()} to {faces.max()} of {len(vertices)}; "
+            "the faces belong to another mesh."
+        )
+    if colors is not None and (colors := _array(colors)).shape != vertices.shape:
+        raise InputError(f"Cannot write {path}: colors has shape {colors.shape}; give one RGB row for each vertex.")
+    return vertices, faces, None if colors is None else np.clip(colors, 0.0, 1.0)
+
+
+def _array(values: Tensor | np.ndarray) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _to_bytes(colors: Float[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "V 3"]:
+    return np.rint(colors * 255.0).astype(np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120].rstrip(".;")

@@ -1,0 +1,185 @@
+"""The main path in words: a photo in, a head out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from flamehead._types import StrPath
+from flamehead.data import Fit
+from flamehead.detect import detect_face
+from flamehead.errors import InputError
+from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
+from flamehead.geometry.rotation import exp
+from flamehead.io import (
+    atomic_folder,
+    read_focal,
+    read_image,
+    read_landmarks,
+    save_fit,
+    write_image,
+    write_json,
+    write_landmarks,
+    write_obj,
+    write_ply,
+)
+from flamehead.model import Flame, load_flame
+from flamehead.render import overlay_sheet
+
+__all__ = ["FocalSource", "ImageFit", "fit_image", "save_image_fit"]
+
+FocalSource = Literal["given", "exif", "estimated"]
+"""Where the focal length of a fit comes from."""
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """A head fitted to one photo, with what is needed to show and save it."""
+
+    fit: Fit
+    flame: Flame
+    photo: Float[np.ndarray, "H W 3"]
+    image: Path
+    focal_source: FocalSource
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage."""
+
+
+def fit_image(
+    image: StrPath,
+    *,
+    flame: Flame | None = None,
+    landmarks: StrPath | None = None,
+    focal: float | None = None,
+    face: int = 0,
+    settings: LandmarkFitSettings | None = None,
+) -> ImageFit:
+    """Fit a head to the face in a photo.
+
+    Args:
+        image: Any picture that Pillow reads; EXIF orientation is applied.
+        flame: The model; the built-in head by default.
+        landmarks: A landmark file (npy, npz, json) to use instead of the detector.
+        focal: Focal length in pixels; by default the one in the photo's EXIF data, else it is estimated with a prior.
+        face: Which face, 0 being the largest.
+        settings: Of the landmark fit.
+
+    Raises:
+        InputError: The photo or the landmark file cannot be used.
+        NoFaceFound: The detector sees no face.
+        MissingExtra: There is no detector and no landmark file.
+
+    Example:
+        >>> result = fit_image("portrait.jpg")  # doctest: +SKIP
+        >>> str(result.fit.status)  # doctest: +SKIP
+        'Converged: the cost fell by less than the tolerance after 7 iterations.'
+    """
+    if focal is not None and not (np.isfinite(focal) and focal > 0):
+        raise InputError(f"The focal length is {focal}, wanted a positive number of pixels.")
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "read"):
+        photo = read_image(image)
+        source: FocalSource = "given"
+        if focal is None:
+            focal = read_focal(image)
+            source = "estimated" if focal is None else "exif"
+    with _timed(seconds, "detect"):
+        size = (photo.shape[1], photo.shape[0])
+        seen = detect_face(photo, face=face) if landmarks is None else read_landmarks(landmarks, size=size)
+    with _timed(seconds, "load_model"):
+        flame = load_flame() if flame is None else flame
+    with _timed(seconds, "fit"):
+        fit = fit_landmarks(flame, seen, focal=focal, settings=settings)
+    return ImageFit(fit, flame, photo, Path(image), source, seconds)
+
+
+def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
+    """Write `params.npz`, `mesh.obj`, `mesh.ply`, `overlay.png`, `landmarks.npz` and `report.json`, all or nothing.
+
+    The mesh is the posed head in camera-aligned world space (metres, y up), as the overlay shows it.
+
+    Returns:
+        What `report.json` holds.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
+    with torch.no_grad():
+        vertices = flame(fit.params).vertices
+    with _timed(seconds, "overlay"):
+        sheet = overlay_sheet(
+            result.photo,
+            vertices,
+            flame.faces,
+            fit.camera,
+            detected=fit.observation.points,
+            fitted=fit.fitted,
+            colors=flame.colors if flame.paint is None else flame.paint,
+            rotation=exp(fit.params.root),
+        )
+    with atomic_folder(folder) as stage, _timed(seconds, "write"):
+        points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()
+        save_fit(stage / "params.npz", fit, model_source=flame.arrays.source)
+        write_obj(stage / "mesh.obj", points, faces, colors=flame.colors)
+        write_ply(stage / "mesh.ply", points, faces, colors=flame.colors)
+        write_image(stage / "overlay.png", sheet)
+        seen = fit.observation
+        write_landmarks(
+            stage / "landmarks.npz",
+            detected=seen.points,
+            fitted=fit.fitted,
+            scheme=seen.scheme,
+            size=seen.size,
+            source=seen.source,
+        )
+        report = _report(result, seconds)
+        write_json(stage / "report.json", report)
+    return report
+
+
+def _report(result: ImageFit, seconds: dict[str, float]) -> dict[str, Any]:
+    fit, camera = result.fit, result.fit.camera
+    largest = max(float(c.abs().max()) if c.numel() else 0.0 for c in (fit.params.shape, fit.params.expression))
+    return {
+        "image": str(result.image),
+        "model": result.flame.arrays.source,
+        "fingerprint": fit.fingerprint,
+        "landmark_error_percent": landmark_error_percent(fit.observation, fit.fitted),
+        "largest_coefficient": largest,
+        "status": str(fit.status),
+        "converged": fit.status.converged,
+        "iterations": fit.status.iterations,
+        "loss": fit.loss,
+        "camera": {
+            "rotation": camera.rotation,
+            "translation": camera.translation,
+            "focal": camera.focal,
+            "center": camera.center,
+            "size": camera.size,
+            "focal_source": result.focal_source,
+        },
+        "landmarks": {
+            "scheme": fit.observation.scheme,
+            "source": fit.observation.source,
+            "score": fit.observation.score,
+        },
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+    }
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = time.perf_counter() - start

@@ -1,0 +1,83 @@
+"""What a rasterizer hands back, and how to read values off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from flamehead.errors import InputError
+
+__all__ = ["Fragments", "gather", "interpolate"]
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """The nearest triangle at every pixel centre."""
+
+    face_ids: Int[Tensor, "H W"]
+    """int32 row of `faces`; -1 is background."""
+    barycentric: Float[Tensor, "H W 3"]
+    """float32, perspective-correct, at least 0, rows sum to 1; 0 in the background."""
+    depth: Float[Tensor, "H W"]
+    """float32 view depth z in the unit of the input; +inf in the background."""
+
+    @property
+    def covered(self) -> Bool[Tensor, "H W"]:
+        """Where a triangle is seen."""
+        return self.face_ids >= 0
+
+
+def interpolate(
+    attributes: Float[Tensor, "V C"], faces: Int[Tensor, "F 3"], fragments: Fragments
+) -> Float[Tensor, "H W C"]:
+    """Spread values at vertices over the pixels: `sum_k barycentric_k * attributes[faces[id, k]]`; 0 in the background.
+
+    Differentiable with respect to `attributes`. Only covered pixels are touched, so values at vertices that are not
+    seen cannot leak into the picture, whatever they are.
+    """
+    height, width = fragments.face_ids.shape
+    where = fragments.covered.flatten().nonzero().squeeze(1)
+    ids, barycentric = fragments.face_ids.flatten()[where], fragments.barycentric.reshape(-1, 3)[where]
+    image = torch.zeros(height * width, attributes.shape[1], dtype=attributes.dtype, device=attributes.device)
+    return image.index_copy(0, where, gather(attributes, faces, ids, barycentric)).reshape(height, width, -1)
+
+
+def gather(
+    attributes: Float[Tensor, "V C"],
+    faces: Int[Tensor, "F 3"],
+    face_ids: Int[Tensor, "N"],
+    barycentric: Float[Tensor, "N 3"],
+) -> Float[Tensor, "N C"]:
+    """`interpolate` for a list of surface points: `sum_k barycentric[n, k] * attributes[faces[face_ids[n], k]]`.
+
+    Differentiable with respect to `attributes`; where no gradient is asked for, float32 on the CPU is compiled.
+
+    Raises:
+        InputError: Faces or vertices are named that are not there.
+    """
+    _check(attributes, faces, face_ids)
+    wants_gradient = attributes.requires_grad and torch.is_grad_enabled()
+    if attributes.device.type == "cpu" and attributes.dtype == torch.float32 and not wants_gradient:
+        # Imported here: numba costs a second, and nothing else in this file needs it.
+        from flamehead.raster import _cpu
+
+        plain = attributes.detach().contiguous(), faces.int().contiguous()
+        return _cpu.gather(*plain, face_ids.int().contiguous(), barycentric.float().contiguous())
+    weights = barycentric.to(attributes.dtype)
+    corners = faces.long()[face_ids.long()]
+    first, second, third = (weights[:, k, None] * attributes[corners[:, k]] for k in range(3))
+    return first + second + third
+
+
+def _check(attributes: Tensor, faces: Tensor, face_ids: Tensor) -> None:
+    # Compiled code would read foreign memory.
+    for what, rows, count in (("faces", faces, len(attributes)), ("face_ids", face_ids, len(faces))):
+        low, high = map(int, rows.aminmax()) if rows.numel() else (0, -1)
+        if low < 0 or high >= count:
+            raise InputError(
+                f"{what} hold rows {low} to {high}, but there are {count} rows from 0 on; "
+                "values, faces and fragments must belong to one mesh."
+            )

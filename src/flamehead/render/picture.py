@@ -1,0 +1,138 @@
+"""A mesh, a camera and light become a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from flamehead.data import Camera
+from flamehead.errors import InputError
+from flamehead.geometry.normals import vertex_normals
+from flamehead.raster import gather
+from flamehead.render._samples import Samples, average, sample, to_camera
+from flamehead.render.shade import STUDIO, Lighting, linear_to_srgb, shade, srgb_to_linear
+
+__all__ = ["CLAY", "Background", "Colors", "Picture", "blend", "render", "warmup"]
+
+Colors: TypeAlias = (
+    Float[Tensor, "V 3"]
+    | Float[np.ndarray, "V 3"]
+    | tuple[float, float, float]
+    | Callable[[Int[np.ndarray, "N"], Float[np.ndarray, "N 3"]], Float[np.ndarray, "N 3"]]
+)
+"""sRGB per vertex, one sRGB colour, or a function of `(face_ids, barycentric)` of seen points, such as a texture."""
+
+Background: TypeAlias = Float[np.ndarray, "H W 3"] | tuple[float, float, float]
+"""An sRGB image of the camera's size, or one sRGB colour."""
+
+CLAY = (0.80, 0.77, 0.74)
+"""The sRGB colour of a head that has none."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered image."""
+
+    image: Float[np.ndarray, "H W 3"]
+    """sRGB in [0, 1], over the background; without one the mesh's own colour, and black where it is not seen."""
+    alpha: Float[np.ndarray, "H W"]
+    """Share of each pixel that the mesh covers, times its opacity."""
+
+
+def render(
+    vertices: Float[Tensor, "V 3"],
+    faces: Int[Tensor, "F 3"],
+    camera: Camera,
+    *,
+    colors: Colors | None = None,
+    background: Background | None = None,
+    lighting: Lighting = STUDIO,
+    cull: bool = False,
+    supersample: int = 2,
+    alpha: float = 1.0,
+) -> Picture:
+    """Draw a mesh with soft light and smooth edges; no gradients.
+
+    Args:
+        vertices: World coordinates in metres.
+        faces: Counter-clockwise seen from outside.
+        camera: Sets the size of the picture.
+        colors: Of the surface; `None` is `CLAY`.
+        background: What lies behind the mesh; pixels that the mesh does not touch keep it bit for bit.
+        lighting: In the camera's frame, so that the default lights any view alike.
+        cull: Leave out the backs of faces; otherwise they are lit as the insides they are.
+        supersample: Samples per pixel along each axis.
+        alpha: Opacity of the mesh in [0, 1].
+
+    Raises:
+        InputError: The background's size is not the camera's, or the colours do not match the vertices.
+    """
+    points = to_camera(vertices, camera)
+    samples = sample(points, faces, camera, supersample=supersample, cull=cull)
+    albedo = _albedo(colors, faces, samples, len(vertices))
+    light = shade(_normals(points, faces, samples), albedo, lighting)
+    # Light is averaged before it is encoded: an average of encoded values would darken edges and small highlights.
+    rows, light, coverage = average(samples, light)
+    image = np.zeros((*coverage.shape, 3), dtype=np.float32)
+    image.reshape(-1, 3)[rows] = linear_to_srgb(light)
+    opacity = coverage * np.float32(alpha)
+    return Picture(image if background is None else blend(background, image, opacity), opacity)
+
+
+def blend(
+    background: Background, image: Float[np.ndarray, "H W 3"], alpha: Float[np.ndarray, "H W"]
+) -> Float[np.ndarray, "H W 3"]:
+    """Lay an image over a background: `background + alpha * (image - background)`, on sRGB values as editors do."""
+    behind = np.asarray(background, dtype=np.float32)
+    if behind.shape not in ((3,), image.shape):
+        raise InputError(
+            f"The background has shape {behind.shape}, the picture {image.shape}; "
+            "resize the background, or give the camera its size."
+        )
+    out = np.broadcast_to(behind, image.shape).copy()
+    flat, seen = out.reshape(-1, 3), np.flatnonzero(alpha)
+    before = flat[seen]
+    flat[seen] = before + alpha.reshape(-1)[seen, None] * (image.reshape(-1, 3)[seen] - before)
+    return out
+
+
+def warmup() -> None:
+    """Compile and cache every kernel that a picture needs, some seconds once per machine."""
+    corners = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
+    camera = Camera(torch.eye(3), torch.zeros(3), torch.ones(2), torch.zeros(2), (2, 2))
+    render(corners, torch.tensor([[0, 1, 2]]), camera, colors=torch.ones(3, 3))
+
+
+def _albedo(
+    colors: Colors | None, faces: Int[Tensor, "F 3"], samples: Samples, n_vertices: int
+) -> Float[np.ndarray, "N 3"]:
+    """Linear surface colour at each sample, or one row for all; vertices are decoded before interpolation."""
+    if callable(colors):
+        return srgb_to_linear(np.asarray(colors(samples.face_ids.numpy(), samples.barycentric.numpy())))
+    plain = (
+        colors.detach().cpu().numpy() if isinstance(colors, Tensor) else np.asarray(CLAY if colors is None else colors)
+    )
+    if plain.shape == (3,):
+        return srgb_to_linear(plain)[None]
+    if plain.shape != (n_vertices, 3):
+        raise InputError(f"colors has shape {plain.shape}; give one RGB row for each of the {n_vertices} vertices.")
+    linear = torch.from_numpy(srgb_to_linear(plain))
+    return gather(linear, faces.cpu(), samples.face_ids, samples.barycentric).numpy()
+
+
+def _normals(points: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], samples: Samples) -> Float[np.ndarray, "N 3"]:
+    """Normals in the camera's frame at each sample, turned to the viewer's side of the face they lie on."""
+    faces = faces.cpu()
+    normals = gather(vertex_normals(points, faces), faces, samples.face_ids, samples.barycentric).numpy()
+    # A face shows its back when its normal points along the ray from the camera to it.
+    a, b, c = np.moveaxis(points.numpy()[faces.numpy()], 1, 0)
+    back = np.einsum("fk,fk->f", np.cross(b - a, c - a), a) > 0
+    if back.any():
+        normals *= np.where(back, np.float32(-1), np.float32(1))[samples.face_ids.numpy()][:, None]
+    return normals

@@ -1,0 +1,104 @@
+"""Light on a surface: directional lights, an ambient hemisphere and a little gloss, all linear; and the sRGB curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["STUDIO", "DirectionalLight", "Lighting", "linear_to_srgb", "shade", "srgb_to_linear"]
+
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class DirectionalLight:
+    """A distant light, in the frame of the normals."""
+
+    towards: tuple[float, float, float]
+    """Direction from the surface to the light; any length."""
+    color: Color
+    """Linear RGB: what a white surface that faces the light sends back."""
+    wrap: float = 0.0
+    """How far the light reaches around the surface, as a large lamp does: 0 is Lambert, 1 ends at the far side."""
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """All the light in a scene. The default frame is the camera's: x right, y down, z away from the viewer."""
+
+    lights: tuple[DirectionalLight, ...]
+    sky: Color
+    """Linear ambient light on surfaces that face `up`."""
+    ground: Color
+    """Linear ambient light on surfaces that face away from `up`."""
+    up: tuple[float, float, float] = (0.0, -1.0, 0.0)
+    gloss: float = 0.0
+    """Strength of the highlight that each light leaves; skin has about 0.04."""
+
+
+STUDIO = Lighting(
+    lights=(
+        DirectionalLight(towards=(-0.55, -0.60, -0.75), color=(0.76, 0.73, 0.70), wrap=0.15),
+        DirectionalLight(towards=(0.90, -0.10, -0.55), color=(0.17, 0.18, 0.20), wrap=0.35),
+        DirectionalLight(towards=(0.55, -0.45, 0.70), color=(0.18, 0.19, 0.21), wrap=0.0),
+    ),
+    sky=(0.21, 0.22, 0.24),
+    ground=(0.085, 0.078, 0.074),
+    gloss=0.045,
+)
+"""Portrait light that travels with the camera: warm key from the upper left, cool fill from the right, a faint rim."""
+
+
+def shade(
+    normals: Float[np.ndarray, "N 3"],
+    albedo: Float[np.ndarray, "#N 3"] | Float[np.ndarray, "3"],
+    lighting: Lighting = STUDIO,
+) -> Float[np.ndarray, "N 3"]:
+    """Light that leaves the surface towards a distant viewer at -z: linear, float32, not clipped above 1.
+
+    For each light: `albedo * color * max(0, (n.l + wrap) / (1 + wrap)) + gloss * color * max(0, n.h)**16`, with `h`
+    halfway between the light and the viewer; the ambient light blends from `ground` to `sky` with `(1 + n.up) / 2`.
+
+    Args:
+        normals: Of any length, in the frame of the lights; a zero normal receives the mean ambient light.
+        albedo: Linear RGB in [0, 1], for each point or for all.
+        lighting: The lights.
+    """
+    # Imported here: numba costs a second, and the sRGB curves need none of it.
+    from flamehead.render import _cpu
+
+    towards = _unit(np.array([light.towards for light in lighting.lights], dtype=np.float32).reshape(-1, 3))
+    out = np.empty((len(normals), 3), dtype=np.float32)
+    _cpu.shade(
+        np.ascontiguousarray(normals, dtype=np.float32),
+        np.ascontiguousarray(albedo, dtype=np.float32).reshape(-1, 3),
+        towards,
+        _unit(towards - np.array([0.0, 0.0, 1.0], dtype=np.float32)),
+        np.array([light.color for light in lighting.lights], dtype=np.float32).reshape(-1, 3),
+        np.array([light.wrap for light in lighting.lights], dtype=np.float32),
+        _unit(np.array(lighting.up, dtype=np.float32)),
+        np.array(lighting.sky, dtype=np.float32),
+        np.array(lighting.ground, dtype=np.float32),
+        np.float32(lighting.gloss),
+        out,
+    )
+    return out
+
+
+def _unit(directions: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+    return directions / np.maximum(np.linalg.norm(directions, axis=-1, keepdims=True), np.float32(1e-20))
+
+
+def srgb_to_linear(color: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Decode sRGB in [0, 1] to linear light (IEC 61966-2-1), float32; values outside are clipped."""
+    color = np.clip(np.asarray(color, dtype=np.float32), 0.0, 1.0)
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
+
+
+def linear_to_srgb(color: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Encode linear light as sRGB in [0, 1] (IEC 61966-2-1), float32; values outside are clipped."""
+    color = np.clip(np.asarray(color, dtype=np.float32), 0.0, 1.0)
+    curve = 1.055 * np.maximum(color, 0.0031308, dtype=np.float32) ** np.float32(1 / 2.4) - 0.055
+    return np.where(color <= 0.0031308, color * 12.92, curve).astype(np.float32)

@@ -1,0 +1,88 @@
+"""Cameras made from other things: a view of a head from the side, and a part of a picture at another size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from flamehead.data import Camera
+from flamehead.geometry.camera import project, world_to_camera
+
+__all__ = ["Crop", "side_view"]
+
+
+def side_view(
+    vertices: Float[Tensor, "V 3"],
+    size: tuple[int, int],
+    *,
+    rotation: Float[Tensor, "3 3"] | None = None,
+    angle: float = math.radians(80),
+    fill: float = 0.88,
+) -> Camera:
+    """A camera that looks at a head from its left side, upright in the head's own frame and framed on it.
+
+    Args:
+        vertices: World coordinates in metres.
+        size: (width, height) of the picture in pixels.
+        rotation: Head to world: its columns are the head's left, up and forward axes in the world; `None` is identity.
+        angle: How far the camera is turned from the front about the head's vertical axis, radians.
+        fill: Share of the picture's width or height that the head takes, whichever it meets first.
+    """
+    points = vertices.detach().cpu().double()
+    head = torch.eye(3).double() if rotation is None else rotation.detach().cpu().double()
+    backward = head @ torch.tensor([math.sin(angle), 0.0, math.cos(angle)], dtype=torch.float64)
+    up = head[:, 1]
+    # Rows are the camera's axes in the world: x right = y down x z forward.
+    turn = torch.stack([torch.linalg.cross(up, backward), -up, -backward])
+    turned = points @ turn.mT
+    low, high = turned.amin(0), turned.amax(0)
+    # From three times the head's size away, perspective is that of a portrait.
+    away = torch.tensor([0.0, 0.0, 3.0], dtype=torch.float64) * (high - low).max()
+    translation = away - (low + high) / 2
+    flat = project(world_to_camera(points, turn, translation), torch.ones(2).double(), torch.zeros(2).double())
+    box, middle = flat.amax(0) - flat.amin(0), (flat.amax(0) + flat.amin(0)) / 2
+    pixels = torch.tensor(size, dtype=torch.float64)
+    focal = (fill * pixels / box).min().expand(2)
+    views = turn, translation, focal.clone(), pixels / 2 - focal * middle
+    return Camera(*(value.to(vertices.dtype) for value in views), size=size)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of a picture, shown at another size: `x_crop = scale * (x - corner)`."""
+
+    corner: tuple[int, int]
+    """(left, top) in pixels of the whole picture."""
+    extent: tuple[int, int]
+    """(width, height) in pixels of the whole picture."""
+    size: tuple[int, int]
+    """(width, height) at which it is shown."""
+
+    @property
+    def scale(self) -> Float[np.ndarray, "2"]:
+        """Shown pixels per pixel, along x and y."""
+        return np.array(self.size) / np.array(self.extent)
+
+    def points(self, points: Float[np.ndarray, "L 2"]) -> Float[np.ndarray, "L 2"]:
+        """Where points of the whole picture lie in this one."""
+        return (np.asarray(points, dtype=np.float64) - np.array(self.corner)) * self.scale
+
+    def camera(self, camera: Camera) -> Camera:
+        """The camera of the whole picture, for this one."""
+        scale = torch.as_tensor(self.scale).to(camera.focal)
+        center = (camera.center - torch.tensor(self.corner).to(camera.center)) * scale
+        return Camera(camera.rotation, camera.translation, camera.focal * scale, center, self.size)
+
+    def image(self, image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w 3"]:
+        """The pixels of the rectangle, resampled; enlarged smoothly, or averaged when made smaller."""
+        from PIL import Image
+
+        (left, top), (width, height) = self.corner, self.extent
+        part = np.clip(np.asarray(image, dtype=np.float32)[top : top + height, left : left + width], 0.0, 1.0)
+        shown = Image.fromarray(np.rint(part * 255).astype(np.uint8)).resize(self.size, Image.Resampling.LANCZOS)
+        return np.asarray(shown, dtype=np.float32) / np.float32(255)

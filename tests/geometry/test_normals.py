@@ -1,0 +1,50 @@
+"""Vertex normals: outward, unit, turned with the mesh, differentiable, harmless where there is no area."""
+
+import pytest
+import torch
+
+from flamehead.geometry.normals import vertex_normals
+
+OCTAHEDRON = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=torch.float64)
+FACES = torch.tensor([[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]])
+
+
+def test_normals_of_a_regular_body_point_outward():
+    torch.testing.assert_close(vertex_normals(OCTAHEDRON, FACES), OCTAHEDRON)
+
+
+def test_larger_faces_weigh_more():
+    vertices = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 3, 0], [0, 0, 1]], dtype=torch.float64)
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    expected = torch.tensor([3.0, 0.0, 9.0], dtype=torch.float64)
+    torch.testing.assert_close(vertex_normals(vertices, faces)[0], expected / expected.norm())
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+def test_normals_turn_with_the_mesh(batch):
+    vertices = torch.randn(*batch, 6, 3, dtype=torch.float64)
+    turn, _ = torch.linalg.qr(torch.randn(*batch, 3, 3, dtype=torch.float64))
+    # A mirror would turn the faces inside out.
+    turn = turn * turn.det()[..., None, None]
+    normals = vertex_normals(vertices, FACES)
+    torch.testing.assert_close(vertex_normals(vertices @ turn.mT + 5.0, FACES), normals @ turn.mT)
+    torch.testing.assert_close(normals.norm(dim=-1), torch.ones(*batch, 6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_normals_do_not_depend_on_scale(scale):
+    vertices = OCTAHEDRON.float() * scale
+    torch.testing.assert_close(vertex_normals(vertices, FACES), OCTAHEDRON.float())
+
+
+def test_a_vertex_without_area_has_no_normal_and_no_gradient():
+    vertices = torch.cat([OCTAHEDRON, OCTAHEDRON[:1]]).requires_grad_()
+    normals = vertex_normals(vertices, torch.cat([FACES, torch.tensor([[6, 6, 6]])]))
+    assert (normals[6] == 0).all()
+    (normals * torch.randn(7, 3, dtype=torch.float64)).sum().backward()
+    assert vertices.grad is not None and vertices.grad.isfinite().all()
+
+
+def test_gradient():
+    vertices = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: vertex_normals(v, FACES), (vertices,))
