@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from flamehead._types import StrPath
-from flamehead.data import Fit
+from flamehead.data import Fit, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import InputError
 from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
+from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_105, RIGHT_IRIS
 from flamehead.geometry.rotation import exp
 from flamehead.io import (
     atomic_folder,
@@ -115,14 +116,15 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
     fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
     with torch.no_grad():
         vertices = flame(fit.params).vertices
+    shown = _shown(fit.observation)
     with _timed(seconds, "overlay"):
         sheet = overlay_sheet(
             result.photo,
             vertices,
             flame.faces,
             fit.camera,
-            detected=fit.observation.points,
-            fitted=fit.fitted,
+            detected=fit.observation.points[shown],
+            fitted=fit.fitted[shown],
             colors=flame.colors if flame.paint is None else flame.paint,
             rotation=exp(fit.params.root),
         )
@@ -144,6 +146,14 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
         report = _report(result, seconds)
         write_json(stage / "report.json", report)
     return report
+
+
+def _shown(seen: Observation) -> Int[np.ndarray, "K"]:
+    """The rows of landmarks that a person wants to see: features and outline, not the hundreds on smooth skin."""
+    if seen.scheme not in ("mediapipe468", "mediapipe478"):
+        return np.arange(len(seen.points))
+    ids = np.concatenate([MEDIAPIPE_105, FACE_OVAL, LEFT_IRIS, RIGHT_IRIS])
+    return ids[ids < len(seen.points)]
 
 
 def _report(result: ImageFit, seconds: dict[str, float]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ __all__ = ["IRIS_RADIUS", "Paint", "make_paint", "part_of_vertex", "to_srgb"]
 IRIS_RADIUS = 0.60
 PUPIL_RADIUS = 0.21
 _SKIN = np.array([0.60, 0.37, 0.27])
+_REACH = 0.6
+"""Outlines colour nothing further away than this, cm."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,16 @@ def _hair(q: Float[np.ndarray, "N 3"]) -> tuple[np.ndarray, tuple[float, float, 
 
 
 def _distance(p: Float[np.ndarray, "N 2"], loop: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "N"]:
-    """Distance to a closed polyline in the frontal plane."""
-    best = np.full(len(p), np.inf)
+    """Distance to a closed polyline in the frontal plane; infinite further than `_REACH` from its bounding box."""
+    low, high = loop[:, :2].min(0) - _REACH, loop[:, :2].max(0) + _REACH
+    near = np.flatnonzero(((p > low) & (p < high)).all(1))
+    q, best = p[near], np.full(len(near), np.inf)
     for a, b in zip(loop[:, :2], np.roll(loop[:, :2], -1, axis=0), strict=True):
-        t = np.clip((p - a) @ (b - a) / max(float((b - a) @ (b - a)), 1e-12), 0.0, 1.0)
-        best = np.minimum(best, np.hypot(*(p - a - t[:, None] * (b - a)).T))
-    return best
+        t = np.clip((q - a) @ (b - a) / max(float((b - a) @ (b - a)), 1e-12), 0.0, 1.0)
+        best = np.minimum(best, np.hypot(*(q - a - t[:, None] * (b - a)).T))
+    out = np.full(len(p), np.inf)
+    out[near] = best
+    return out
 
 
 def _inside(p: Float[np.ndarray, "N 2"], loop: Float[np.ndarray, "K 3"], soft: float) -> Float[np.ndarray, "N"]:

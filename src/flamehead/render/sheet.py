@@ -33,7 +33,7 @@ _WIRE = (0.94, 0.97, 1.0)
 Caption: TypeAlias = list[tuple[Color | None, str]]
 """Words, each with or without a coloured dot before it."""
 
-_LOOSE = 1.7
+_LOOSE = 1.3
 """The photo is cut to the head when it is more than this many times as high; a small face is of no use in a panel."""
 
 
