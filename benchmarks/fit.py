@@ -6,17 +6,13 @@ cold fit has to find the head again. Face vertices are compared after a similari
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 
+from _common import machine, options, write_figures
 from flamehead.data import Camera, FlameParams, Observation
 from flamehead.fit import CAMERA_FROM_MODEL, LandmarkFitSettings, fit_landmarks, landmark_error_percent, project
 from flamehead.geometry.rotation import exp
@@ -118,15 +114,11 @@ def closed_loop(
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="6 heads instead of 24")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, quick="6 heads instead of 24").parse_args()
     flame = load_flame()
     scenes = [random_scene(flame, seed) for seed in range(6 if arguments.quick else 24)]
     figures: dict[str, float] = {}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, 1 BLAS thread, numpy {np.__version__}"
-    print(f"{machine}; {len(scenes)} heads, {flame.arrays.source}")
+    print(f"{machine(threads='1 BLAS thread')}\n{len(scenes)} heads, {flame.arrays.source}")
     print(f"{'':24}{'ms':>7}{'p95':>7}{'iter':>6}{'face mm':>9}{'of mean':>9}{'rot deg':>9}{'worst':>7}{'lmk %':>7}")
     for name, settings in (("default", LandmarkFitSettings()), ("exact", EXACT)):
         for lens, focal in (("focal known", FOCAL), ("focal unknown", None)):
@@ -134,10 +126,7 @@ def main() -> None:
             formats = zip(row.values(), ("7.1f", "7.1f", "6.0f", "9.2f", "9.1%", "9.2f", "7.2f", "7.3f"), strict=True)
             print(f"{name + ', ' + lens:24}" + "".join(format(value, form) for value, form in formats))
             figures |= {f"{name}_{lens}_{key}".replace(" ", "_"): value for key, value in row.items()}
-    if arguments.json:
-        temporary = arguments.json.with_suffix(".part")
-        temporary.write_text(json.dumps(figures, indent=2))
-        temporary.replace(arguments.json)
+    write_figures(arguments.json, figures)
 
 
 if __name__ == "__main__":

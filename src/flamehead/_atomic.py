@@ -66,9 +66,10 @@ def atomic_folder(folder: StrPath) -> Iterator[Path]:
             replaced.
     """
     target = Path(folder)
-    base = target
-    while not base.exists() and base != base.parent:
-        base = base.parent
+    with _writing(target):
+        base = target
+        while not base.exists() and base != base.parent:
+            base = base.parent
     if not base.is_dir():
         raise InputError(f"Cannot write into {target}: {base} is a file; name a folder.")
     stage = base / f".{target.name[:40]}-{secrets.token_hex(4)}"
@@ -94,7 +95,7 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"Cannot write into the folder {folder} ({reason}); choose a folder you may write to.") from error
+        raise InputError(f"Cannot write into the folder {folder} ({reason}); name one you may write to.") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from jaxtyping import Float, Int
 from flamehead._types import StrPath
 from flamehead.data import Fit, Observation
 from flamehead.detect import detect_face
-from flamehead.errors import InputError
+from flamehead.errors import FlameheadError, InputError
 from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
 from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_105, RIGHT_IRIS
 from flamehead.geometry.rotation import exp
@@ -35,10 +36,24 @@ from flamehead.io import (
 from flamehead.model import Flame, load_flame
 from flamehead.render import overlay_sheet
 
-__all__ = ["FocalSource", "ImageFit", "fit_image", "save_image_fit"]
+__all__ = ["FocalSource", "ImageFit", "SeenImage", "fit_image", "fit_seen", "save_image_fit", "see_image"]
 
 FocalSource = Literal["given", "exif", "estimated"]
 """Where the focal length of a fit comes from."""
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """A photo and the landmarks of the face in it."""
+
+    image: Path
+    photo: Float[np.ndarray, "H W 3"]
+    observation: Observation
+    focal: float | None
+    """Pixels; None is unknown."""
+    focal_source: FocalSource
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +98,48 @@ def fit_image(
         >>> str(result.fit.status)  # doctest: +SKIP
         'Converged: the cost fell by less than the tolerance after 7 iterations.'
     """
-    if focal is not None and not (np.isfinite(focal) and focal > 0):
-        raise InputError(f"The focal length is {focal}, wanted a positive number of pixels.")
-    seconds: dict[str, float] = {}
+    seen = see_image(image, landmarks=landmarks, focal=focal, face=face)
+    return fit_seen(seen, flame=flame, settings=settings)
+
+
+def see_image(
+    image: StrPath, *, landmarks: StrPath | None = None, focal: float | None = None, face: int = 0
+) -> SeenImage:
+    """The first half of `fit_image`, which needs no model: everything that can be wrong with a photo shows here.
+
+    Raises:
+        InputError: The photo or the landmark file cannot be used.
+        NoFaceFound: The detector sees no face.
+        MissingExtra: There is no detector and no landmark file.
+    """
+    path, seconds = Path(image), dict[str, float]()
     with _timed(seconds, "read"):
-        photo = read_image(image)
+        photo = read_image(path)
+        size = (photo.shape[1], photo.shape[0])
         source: FocalSource = "given"
         if focal is None:
-            focal = read_focal(image)
+            focal = read_focal(path)
             source = "estimated" if focal is None else "exif"
+        else:
+            _check_focal(focal, size)
     with _timed(seconds, "detect"):
-        size = (photo.shape[1], photo.shape[0])
-        seen = detect_face(photo, face=face) if landmarks is None else read_landmarks(landmarks, size=size)
+        seen = detect_face(photo, face=face) if landmarks is None else read_landmarks(Path(landmarks), size=size)
+    return SeenImage(path, photo, seen, focal, source, seconds)
+
+
+def fit_seen(seen: SeenImage, *, flame: Flame | None = None, settings: LandmarkFitSettings | None = None) -> ImageFit:
+    """The second half of `fit_image`.
+
+    Raises:
+        InputError: Too few landmarks, or they are not a face's.
+        AssetNotFound: The model has no landmarks that match.
+    """
+    seconds = dict(seen.seconds)
     with _timed(seconds, "load_model"):
         flame = load_flame() if flame is None else flame
     with _timed(seconds, "fit"):
-        fit = fit_landmarks(flame, seen, focal=focal, settings=settings)
-    return ImageFit(fit, flame, photo, Path(image), source, seconds)
+        fit = fit_landmarks(flame, seen.observation, focal=seen.focal, settings=settings)
+    return ImageFit(fit, flame, seen.photo, seen.image, seen.focal_source, seconds)
 
 
 def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
@@ -111,7 +151,7 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
         What `report.json` holds.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, the disk is full, or the landmarks lack an outer eye corner.
     """
     fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
     with torch.no_grad():
@@ -128,24 +168,36 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
             colors=flame.colors if flame.paint is None else flame.paint,
             rotation=exp(fit.params.root),
         )
-    with atomic_folder(folder) as stage, _timed(seconds, "write"):
-        points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()
-        save_fit(stage / "params.npz", fit, model_source=flame.arrays.source)
-        write_obj(stage / "mesh.obj", points, faces, colors=flame.colors)
-        write_ply(stage / "mesh.ply", points, faces, colors=flame.colors)
-        write_image(stage / "overlay.png", sheet)
-        seen = fit.observation
-        write_landmarks(
-            stage / "landmarks.npz",
-            detected=seen.points,
-            fitted=fit.fitted,
-            scheme=seen.scheme,
-            size=seen.size,
-            source=seen.source,
-        )
-        report = _report(result, seconds)
+    report = _report(result)
+    with atomic_folder(folder) as stage, _disk_errors_explained(folder):
+        with _timed(seconds, "write"):
+            points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()
+            save_fit(stage / "params.npz", fit, model_source=flame.arrays.source)
+            write_obj(stage / "mesh.obj", points, faces, colors=flame.colors)
+            write_ply(stage / "mesh.ply", points, faces, colors=flame.colors)
+            write_image(stage / "overlay.png", sheet)
+            seen = fit.observation
+            write_landmarks(
+                stage / "landmarks.npz",
+                detected=seen.points,
+                fitted=fit.fitted,
+                scheme=seen.scheme,
+                size=seen.size,
+                source=seen.source,
+            )
+        report["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
         write_json(stage / "report.json", report)
     return report
+
+
+def _check_focal(focal: float, size: tuple[int, int]) -> None:
+    """Refuse what no lens has; beyond the upper limit the head is so far away that its shape drowns in rounding."""
+    low, high = 0.2 * max(size), 100.0 * max(size)
+    if not low <= focal <= high:
+        raise InputError(
+            f"The focal length is {focal}; give it in pixels, not in millimetres: from {low:.0f} to {high:.0f} for an "
+            f"image of {size[0]} x {size[1]}, or none to estimate it."
+        )
 
 
 def _shown(seen: Observation) -> Int[np.ndarray, "K"]:
@@ -156,12 +208,13 @@ def _shown(seen: Observation) -> Int[np.ndarray, "K"]:
     return ids[ids < len(seen.points)]
 
 
-def _report(result: ImageFit, seconds: dict[str, float]) -> dict[str, Any]:
+def _report(result: ImageFit) -> dict[str, Any]:
+    """Everything that `report.json` holds but the times."""
     fit, camera = result.fit, result.fit.camera
     largest = max(float(c.abs().max()) if c.numel() else 0.0 for c in (fit.params.shape, fit.params.expression))
     return {
-        "image": str(result.image),
-        "model": result.flame.arrays.source,
+        "image": _text(result.image),
+        "model": _text(result.flame.arrays.source),
         "fingerprint": fit.fingerprint,
         "landmark_error_percent": landmark_error_percent(fit.observation, fit.fitted),
         "largest_coefficient": largest,
@@ -182,8 +235,25 @@ def _report(result: ImageFit, seconds: dict[str, float]) -> dict[str, Any]:
             "source": fit.observation.source,
             "score": fit.observation.score,
         },
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
     }
+
+
+def _text(path: StrPath) -> str:
+    """A path as text that any file can hold: bytes of a name that are no UTF-8 become question marks."""
+    return os.fspath(path).encode("utf-8", "replace").decode()
+
+
+@contextmanager
+def _disk_errors_explained(folder: StrPath) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FlameheadError):
+            raise
+        reason = error.strerror or str(error) or type(error).__name__
+        raise InputError(
+            f"Cannot write the results into {folder} ({reason}); free some space or choose another folder."
+        ) from error
 
 
 @contextmanager

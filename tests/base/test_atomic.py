@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from flamehead.errors import InputError
 from flamehead._atomic import atomic_path
+from flamehead.errors import InputError
 
 
 def test_the_file_appears_on_success_only(tmp_path):

@@ -73,7 +73,7 @@ def test_template_is_mirror_symmetric_with_the_left_side_at_positive_x(head):
     t = head.arrays.template
     twin = mirror_map(t)
     assert (twin[twin] == np.arange(5023)).all()
-    np.testing.assert_array_equal(twin[HEAD : HEAD + BALL], np.arange(HEAD + BALL, 5023))
+    np.testing.assert_array_equal(np.sort(twin[HEAD : HEAD + BALL]), np.arange(HEAD + BALL, 5023))
     assert (t[HEAD : HEAD + BALL, 0] > 0).all()
     np.testing.assert_allclose(head.arrays.skin_weights[twin][:, [0, 1, 2, 4, 3]], head.arrays.skin_weights, atol=1e-9)
 
@@ -159,6 +159,21 @@ def test_landmarks_lie_on_the_mesh_in_mediapipe_order(head):
     assert points[1, 2] > points[152, 2] and points[10, 1] > points[1, 1] > points[152, 1]
     np.testing.assert_allclose(np.linalg.norm(points[33] - points[263]), 0.089, atol=1e-6)
     assert len(head.embeddings["ibug68"].face_ids) == 68 and len(head.embeddings["mediapipe105"].face_ids) == 105
+
+
+def test_ids_that_flame_programs_hard_code_mean_the_same_points(head):
+    t, f = head.arrays.template, head.arrays.faces
+    for first, ids, face in (
+        (HEAD, [4051, 3996, 3964, 3932, 4028], 4053),
+        (HEAD + BALL, [4597, 4542, 4510, 4603, 4570], 4628),
+    ):
+        center = t[first : first + BALL].mean(0)
+        pole, right, top, left, bottom = t[ids] - t[first : first + BALL][:, None].mean(0)
+        assert f[face, 1] == ids[0]
+        np.testing.assert_allclose(pole[:2], 0.0, atol=1e-9)
+        assert pole[2] == (t[first : first + BALL] - center)[:, 2].max()
+        assert right[0] > 0.005 and left[0] < -0.005 and top[1] > 0.005 and bottom[1] < -0.005
+        np.testing.assert_allclose(np.hypot(*(t[ids[1:]] - t[ids[0]])[:, :2].T), 0.006, atol=5e-5)
 
 
 def test_regions_have_the_official_names_and_valid_ids(head):

@@ -45,11 +45,13 @@ def test_no_path_means_the_built_in_head(monkeypatch, small_arrays, small_flame)
         embeddings=small_flame.embeddings,
         regions={"eyes": np.arange(40, 60)},
         colors=np.full((60, 3), 0.5, dtype=np.float32),
+        paint=lambda face_ids, barycentric: np.full((len(face_ids), 3), 0.5),
     )
     monkeypatch.setattr(flamehead.builtin, "builtin_head", lambda: head, raising=False)
     flame = load_flame()
     assert flame.fingerprint == "random" and flame.template.dtype == torch.float32
     assert flame.regions.keys() == {"eyes"} and flame.colors is head.colors
+    assert flame.paint is head.paint
 
 
 def test_wrong_paths_get_one_sentence(folder, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["EAR_CENTER", "add_ears", "in_ear"]
+__all__ = ["EAR_CENTER", "add_ears", "ear_rings", "in_ear"]
 
 EAR_CENTER = np.array([0.75, -4.55])
 """Middle of the ear patch, (y, z), cm."""
@@ -21,6 +21,34 @@ def _patch(points: Float[np.ndarray, "N 3"]) -> tuple[np.ndarray, np.ndarray, np
     # An egg: wide at the top, narrow at the lobe.
     t = t / (1.0 + 0.22 * np.clip(s, -1.2, 1.2))
     return s, t, np.hypot(s, t)
+
+
+_RINGS = (
+    *((rho, 36) for rho in (1.0, 0.95, 0.90, 0.85, 0.80, 0.76, 0.70, 0.62)),
+    (0.53, 30),
+    (0.44, 24),
+    (0.34, 18),
+    (0.24, 12),
+    (0.12, 6),
+)
+"""Radius and number of vertices of the rings of an ear; close where the surface will be steep."""
+
+
+def ear_rings() -> list[Float[np.ndarray, "K 2"]]:
+    """(y, z) of the vertices of the left ear before it is raised, ring by ring from the border inwards, then the middle."""
+    out = []
+    for rho, count in _RINGS:
+        angle = 2.0 * np.pi * (np.arange(count) + 0.5) / count
+        s, t = rho * np.sin(angle), rho * np.cos(angle)
+        out.append(_from_patch(s, t))
+    return [*out, _from_patch(np.zeros(1), np.zeros(1))]
+
+
+def _from_patch(s: np.ndarray, t: np.ndarray) -> Float[np.ndarray, "K 2"]:
+    """The inverse of `_patch`."""
+    t = t * (1.0 + 0.22 * np.clip(s, -1.2, 1.2)) * _HALF_WIDTH
+    s = s * _HALF_HEIGHT
+    return EAR_CENTER + np.stack([np.cos(_TILT) * s - np.sin(_TILT) * t, np.sin(_TILT) * s + np.cos(_TILT) * t], -1)
 
 
 def in_ear(points: Float[np.ndarray, "N 3"], *, margin: float = 0.0) -> Bool[np.ndarray, "N"]:

@@ -17,6 +17,8 @@ from flamehead.builtin.sampling import HEAD_VERTICES
 
 __all__ = ["expression_basis"]
 
+_LID_LIFT = 0.10
+"""The closed lid stands this much further off the ball, cm: half-way it takes the short cut of a straight line."""
 _LOCAL_LENGTH, _LOCAL_AMPLITUDE = 1.5, 0.085
 
 
@@ -75,8 +77,6 @@ def _eye_fields(mesh: HeadMesh) -> dict[str, Float[np.ndarray, "V 3"]]:
         return np.interp(v[:, 0], v[order, 0], elevation(v[order]))
 
     opening = np.clip(at(upper) - at(lower), 0.0, None)
-    arm = v - center
-    turn = np.stack([np.zeros(len(v)), -arm[:, 2], arm[:, 1]], -1)  # Per radian of looking down.
     half = 0.5 * np.ptp(v[mesh.lid_loop, 0])
     inside = np.clip(1.0 - (np.abs(v[:, 0] - center[0]) / (1.12 * half)) ** 4, 0.0, 1.0)
     front = (v[:, 2] > center[2] - 0.2) * inside
@@ -84,16 +84,31 @@ def _eye_fields(mesh: HeadMesh) -> dict[str, Float[np.ndarray, "V 3"]]:
     near_lower = np.exp(-((KDTree(v[lower]).query(v)[0] / 0.50) ** 2)) * front
     middle = 0.5 * (at(upper) + at(lower))
     above = step(elevation(v) - middle, -0.02, 0.10)
-    lift = np.stack([np.zeros(len(v)), np.zeros(len(v)), np.ones(len(v))], -1)
-    up, low = (near_upper * above)[:, None], (near_lower * (1.0 - above))[:, None]
-    span = opening[:, None]
+    up, low = near_upper * above, near_lower * (1.0 - above)
     cheek = bump(v, (3.6, 0.9, 3.2), (1.5, 0.8, 1.5))[:, None] * [0.05, 0.28, 0.08]
+
+    def turn(angle: np.ndarray) -> Float[np.ndarray, "V 3"]:
+        """Displacement by a turn of `angle` radians downwards around the ball: the end lies on the sphere again."""
+        return _turn_down(v - center, angle)
+
+    lift = _LID_LIFT * (up * inside)[:, None] * (v - center) / np.linalg.norm(v - center, axis=1, keepdims=True)
     return {
-        "blink": up * (0.88 * span * turn + 0.05 * lift) - low * 0.10 * span * turn,
-        "wide": -up * 0.22 * turn + low * 0.06 * turn,
-        "squint": -low * 0.45 * span * turn + 0.5 * cheek,
-        "cheek_raise": cheek - low * 0.15 * span * turn,
+        "blink": turn(0.90 * up * opening - 0.10 * low * opening) + _turn_only(lift, 0.90 * up * opening),
+        "wide": turn(-0.22 * up + 0.06 * low),
+        "squint": turn(-0.42 * low * opening) + 0.5 * cheek,
+        "cheek_raise": cheek + turn(-0.15 * low * opening),
     }
+
+
+def _turn_only(field: Float[np.ndarray, "V 3"], angle: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V 3"]:
+    """A field of directions, turned as the points are."""
+    return field + _turn_down(field, angle)
+
+
+def _turn_down(arm: Float[np.ndarray, "V 3"], angle: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V 3"]:
+    """Displacement of points by a turn about the x axis through the origin; positive moves the front down."""
+    c, s = np.cos(angle) - 1.0, np.sin(angle)
+    return np.stack([0.0 * angle, c * arm[:, 1] - s * arm[:, 2], s * arm[:, 1] + c * arm[:, 2]], -1)
 
 
 def _brow_fields(v: Float[np.ndarray, "V 3"]) -> dict[str, Float[np.ndarray, "V 3"]]:

@@ -24,6 +24,7 @@ from flamehead.builtin.joints import joint_positions, joint_regressor, pose_basi
 from flamehead.builtin.landmarks import landmark_embeddings
 from flamehead.builtin.mesh import build_mesh
 from flamehead.builtin.regions import vertex_regions
+from flamehead.builtin.teeth import TEETH_PART
 from flamehead.errors import FlameheadError
 
 __all__ = ["RECIPE", "BuiltinHead", "builtin_head", "cache_file"]
@@ -46,10 +47,12 @@ class BuiltinHead:
     """Vertex ids by the names of FLAME_masks."""
     colors: Float[np.ndarray, "V 3"]
     """Painted vertex colours, sRGB in [0, 1]."""
+    eyelids: Float[np.ndarray, "2 V 3"]
+    """Displacements (metres) that close the left and the right eye at coefficient 1, for the unposed head."""
     shape_names: tuple[str, ...]
     expression_names: tuple[str, ...]
     part: Int[np.ndarray, "V"]
-    """0 skin, 1 eyeball, 2 mouth bag, 3 eye socket."""
+    """0 skin, 1 eyeball, 2 mouth bag, 3 eye socket, 4 teeth, 5 gums."""
     outlines: Mapping[str, Float[np.ndarray, "K 3"]]
     """Outlines that the paint follows, cm."""
 
@@ -58,9 +61,10 @@ class BuiltinHead:
         corners = self.arrays.faces[face_ids]
         rest = 100.0 * (self.arrays.template[corners] * barycentric[..., None]).sum(1)
         # A triangle between skin and a pocket belongs to the skin: the smallest part of its corners.
-        outlines = dict(self.outlines)
-        brush = Paint({k: v for k, v in outlines.items() if k != "eye"}, outlines["eye"][0])
-        return to_srgb(brush(rest, self.part[corners].min(1)))
+        part = self.part[corners].min(1)
+        outlines = {name: line for name, line in self.outlines.items() if name != "eye"}
+        out = to_srgb(Paint(outlines, self.outlines["eye"][0])(rest, part))
+        return np.where((part >= TEETH_PART)[:, None], self.colors[corners[:, 0]], out)
 
 
 @cache
@@ -153,11 +157,13 @@ def _from_tables(tables: dict[str, np.ndarray]) -> BuiltinHead:
     def group(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): table for name, table in tables.items() if name.startswith(prefix)}
 
+    expression = tables["expression_basis"].astype(np.float64)
+    names = tables["expression_names"].tolist()
     arrays = FlameArrays(
         template=tables["template"],
         faces=tables["faces"],
         shape_basis=tables["shape_basis"].astype(np.float64),
-        expression_basis=tables["expression_basis"].astype(np.float64),
+        expression_basis=expression,
         pose_basis=tables["pose_basis"].astype(np.float64),
         skin_weights=tables["skin_weights"],
         joint_regressor=tables["joint_regressor"],
@@ -173,8 +179,9 @@ def _from_tables(tables: dict[str, np.ndarray]) -> BuiltinHead:
         },
         regions=group("region_"),
         colors=tables["colors"],
+        eyelids=np.stack([expression[..., names.index(f"blink_{side}")] for side in ("left", "right")]),
         shape_names=tuple(tables["shape_names"].tolist()),
-        expression_names=tuple(tables["expression_names"].tolist()),
+        expression_names=tuple(names),
         part=tables["part"],
         outlines=group("outline_"),
     )

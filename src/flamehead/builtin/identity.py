@@ -22,20 +22,45 @@ _KERNELS = ((7.5, 0.64), (4.0, 0.20), (2.2, 0.075))
 """Length and amplitude (one standard deviation of each coordinate) of the kernels, cm."""
 _ASYMMETRY = 0.3
 _SAMPLES = 900
+_LID_REST = 0.6
+"""Share of the lids' own up and down motion that identity gives up; `squint` and `wide` do the same without harm."""
 
 
 def shape_basis(mesh: HeadMesh, count: int) -> tuple[Float[np.ndarray, "V 3 S"], tuple[str, ...]]:
     """Columns are displacements (cm) per standard deviation; rigid motion is projected out of all of them."""
     named = _named(mesh)
-    fixed = np.stack([f.ravel() for f in named.values()], -1)
+    fixed = np.stack([_slide_on_balls(mesh, f).ravel() for f in named.values()], -1)
     rigid = rigid_fields(mesh.vertices)
     fixed = remove_span(fixed, rigid)
-    modes = _process_modes(mesh)
+    modes = _slide_on_balls(mesh, _process_modes(mesh))
     modes = remove_span(modes.reshape(len(modes), -1).T, np.concatenate([rigid, fixed], axis=1))
     order = by_energy(modes)[: count - fixed.shape[1]]
     columns = np.concatenate([fixed, modes[:, order]], axis=1)
     names = (*named, *(f"mode_{k}" for k in range(count - len(named))))
     return columns.reshape(len(mesh.vertices), 3, count), names
+
+
+def _slide_on_balls(mesh: HeadMesh, fields: Float[np.ndarray, "*M V 3"]) -> Float[np.ndarray, "*M V 3"]:
+    """Take out of each field what would push lids and sockets into the eyeballs, or pull them off.
+
+    Near a ball only the motion along its surface is kept, relative to the ball's own. A point that leaves a sphere
+    along its tangent plane moves outwards, so no identity can make ball and lid cross.
+    """
+    out = fields.copy()
+    for center, first in zip(mesh.eye_centers, (HEAD_VERTICES, HEAD_VERTICES + 546), strict=True):
+        arm = mesh.vertices[:HEAD_VERTICES] - center
+        distance = np.linalg.norm(arm, axis=1)
+        near = np.flatnonzero(distance < 3.0)
+        outward = arm[near] / distance[near, None]
+        share = 1.0 - step(distance[near], 1.75, 3.0)
+        relative = fields[..., near, :] - fields[..., first, None, :]
+        radial = (relative * outward).sum(-1, keepdims=True)
+        # Up and down along the ball, where a closing lid travels: far from its place it would cut into the ball.
+        down = np.cross([1.0, 0.0, 0.0], outward)
+        down /= np.linalg.norm(down, axis=1, keepdims=True)
+        along = (relative * down).sum(-1, keepdims=True)
+        out[..., near, :] -= share[:, None] * (radial * outward + _LID_REST * along * down)
+    return out
 
 
 def _named(mesh: HeadMesh) -> dict[str, Float[np.ndarray, "V 3"]]:

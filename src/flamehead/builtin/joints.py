@@ -15,6 +15,8 @@ from flamehead.builtin.sampling import HEAD_VERTICES
 __all__ = ["joint_positions", "joint_regressor", "pose_basis", "skin_weights"]
 
 _BALL = 546
+_LID_STEP = 1.3
+"""How far lids step off the ball per unit of 1 - cos of the gaze's pitch, cm."""
 
 
 def joint_positions(mesh: HeadMesh) -> Float[np.ndarray, "5 3"]:
@@ -90,7 +92,7 @@ def _jaw_weight(mesh: HeadMesh) -> Float[np.ndarray, "V"]:
     loop = np.zeros(n, bool)
     loop[mesh.lip_loop] = True
     across = np.abs(v[:, 0]) / np.abs(v[mesh.face_vertices[308], 0])
-    ellipse = np.clip(1.0 - across**2, 0.0, 1.0) ** 0.6
+    ellipse = np.clip(1.0 - across**2, 0.0, 1.0) ** 0.9
     low_bag = inside & (v[:, 1] < -4.6)
     high_bag = inside & (v[:, 1] > -4.2)
     known = one | zero | low_bag | high_bag | loop
@@ -128,9 +130,15 @@ def pose_basis(mesh: HeadMesh, weights: Float[np.ndarray, "V 5"]) -> Float[np.nd
     throat, nape = bump(v, (0.0, -10.0, -1.0), (4.0, 2.0, 2.5)), bump(v, (0.0, -7.5, -12.0), (4.0, 2.5, 2.5))
     add(1, (throat * skin)[:, None] * [0.0, 0.0, 0.5], 0)
     add(1, (nape * skin)[:, None] * [0.0, 0.0, 0.35], 0)
-    left = 0.62 * _lid_rotation(mesh, upper=True) + 0.28 * _lid_rotation(mesh, upper=False)
+    upper, lower = _lid_rotation(mesh, upper=True), _lid_rotation(mesh, upper=False)
+    left = 0.45 * upper + 0.22 * lower
     add(3, left, 0)
     add(4, mirrored(left, mesh.mirror), 0)
+    # Lids that follow a steep gaze step off the ball: entry (1, 1) is cos a - 1 for a turn about x.
+    arm = v - mesh.eye_centers[0]
+    off = np.linalg.norm(upper + lower, axis=1, keepdims=True) * arm / (arm**2).sum(1, keepdims=True)
+    out[..., 18 + 4] -= _LID_STEP * off
+    out[..., 27 + 4] -= _LID_STEP * mirrored(off, mesh.mirror)
     return out
 
 

@@ -7,31 +7,26 @@ from jaxtyping import Int
 
 from flamehead.assets import LandmarkEmbedding
 from flamehead.builtin.mesh import HeadMesh
-from flamehead.builtin.sampling import HEAD_VERTICES
 from flamehead.geometry.landmark_sets import IBUG68_IN_MEDIAPIPE, MEDIAPIPE_105
 
 __all__ = ["landmark_embeddings"]
 
-_IRIS_RING = 4  # Ring of an eyeball that is the border of the iris, see `mesh.BALL_RINGS`.
+RIGHT_IRIS_VERTICES = np.array([4597, 4542, 4510, 4603, 4570])
+LEFT_IRIS_VERTICES = np.array([4051, 3996, 3964, 3932, 4028])
+"""Centre, then the border towards the subject's left, up, the subject's right, down (MediaPipe's order)."""
 
 
 def landmark_embeddings(mesh: HeadMesh) -> dict[str, LandmarkEmbedding]:
     """Embeddings by landmark scheme."""
     face = mesh.face_vertices
-    iris = np.concatenate([_iris(HEAD_VERTICES + 546, mirrored=True), _iris(HEAD_VERTICES, mirrored=False)])
     vertices = {
         "ibug68": face[IBUG68_IN_MEDIAPIPE],
+        "ibug51": face[IBUG68_IN_MEDIAPIPE[17:]],
         "mediapipe105": face[MEDIAPIPE_105],
         "mediapipe468": face,
-        "mediapipe478": np.concatenate([face, iris]),
+        "mediapipe478": np.concatenate([face, RIGHT_IRIS_VERTICES, LEFT_IRIS_VERTICES]),
     }
     return {name: _at_vertices(mesh, ids) for name, ids in vertices.items()}
-
-
-def _iris(first: int, *, mirrored: bool) -> Int[np.ndarray, "5"]:
-    """Centre, then the border towards the subject's left, up, the subject's right, down (MediaPipe's order)."""
-    turn = np.array([16, 8, 0, 24]) if mirrored else np.array([0, 8, 16, 24])
-    return np.concatenate([[first], first + 1 + 32 * _IRIS_RING + turn])
 
 
 def _at_vertices(mesh: HeadMesh, ids: Int[np.ndarray, "L"]) -> LandmarkEmbedding:

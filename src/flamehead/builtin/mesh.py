@@ -26,12 +26,20 @@ EYE_RADIUS = 1.25
 """Of the eyeballs, cm."""
 LID_GAP = 0.035
 """Between the eyeball and the nearest lid margin point, cm."""
-LIP_GAP = 0.036
+LIP_GAP = 0.022
 """Between the closed lips, cm."""
 BALL_RINGS = np.deg2rad(
     [4.0, 9.5, 17.0, 24.0, 28.7, 34.0, 41.0, 49.0, 58.0, 68.0, 79.0, 91.0, 104.0, 118.0, 133.0, 148.0, 164.0]
 )
 """Polar angles of the rings of an eyeball, from its front pole; rings 2 and 5 are the borders of pupil and iris."""
+_IRIS = 1 + 32 * 4
+"""First vertex of the ring that is the border of the iris."""
+LEFT_IRIS_IDS = {0: 120, _IRIS: 65, _IRIS + 8: 33, _IRIS + 16: 1, _IRIS + 24: 97}
+RIGHT_IRIS_IDS = {0: 120, _IRIS + 16: 65, _IRIS + 8: 33, _IRIS: 126, _IRIS + 24: 93}
+"""Ball vertex -> place in the ball's block, so that the iris ids which FLAME programs hard-code mean the same here: centre,
+image-right, top, image-left, bottom are 4051 3996 3964 3932 4028 (left eye) and 4597 4542 4510 4603 4570 (right eye)."""
+EYE_FACES = (4053, 4628)
+"""Triangles whose second corner is the front pole of the left and the right eyeball, as in the official embeddings."""
 _MOUTH_DEPTH = (0.45, 1.10, 2.40, 3.60)
 _MOUTH_HALF_HEIGHT = (0.35, 0.80, 1.15, 0.75)
 
@@ -178,7 +186,8 @@ def _triangulate(half: HalfSamples, points: np.ndarray) -> Int[np.ndarray, "T 3"
     turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     triangles = np.where((turn > 0)[:, None], triangles, triangles[:, [0, 2, 1]])
     mesh = FlipMesh(triangles)
-    loops = [np.append(loop, loop[0]) for loop in half.eye_loops] + list(half.mouth_loops)
+    closed = [*half.eye_loops, *half.ear_rings[:8]]
+    loops = [np.append(loop, loop[0]) for loop in closed] + list(half.mouth_loops)
     fixed = {(min(e), max(e)) for loop in loops for e in zip(loop[:-1].tolist(), loop[1:].tolist(), strict=True)}
     for edge in sorted(fixed):
         mesh.insert(edge, flat)
@@ -197,11 +206,17 @@ def _assemble(
     if len(vertices) != HEAD_VERTICES:
         raise AssertionError(f"the head has {len(vertices)} vertices")
     ball, ball_faces = _eyeball()
-    left, right = ball + center, (ball + center) * [-1.0, 1.0, 1.0]
+    first = HEAD_VERTICES + _numbering(len(ball), LEFT_IRIS_IDS)
+    second = HEAD_VERTICES + len(ball) + _numbering(len(ball), RIGHT_IRIS_IDS)
+    balls = np.empty((2 * len(ball), 3))
+    balls[first - HEAD_VERTICES] = ball + center
+    balls[second - HEAD_VERTICES] = (ball + center) * [-1.0, 1.0, 1.0]
     mirror = np.empty(HEAD_VERTICES + 2 * len(ball), int)
     mirror[np.arange(n)], mirror[twin] = twin, np.arange(n)
-    first, second = HEAD_VERTICES + np.arange(len(ball)), HEAD_VERTICES + len(ball) + np.arange(len(ball))
     mirror[first], mirror[second] = second, first
+    faces = np.concatenate([faces, twin[faces][:, [0, 2, 1]], first[ball_faces], second[ball_faces[:, [0, 2, 1]]]])
+    _put_first(faces, EYE_FACES[0], first[0])
+    _put_first(faces, EYE_FACES[1], second[0])
     face_vertices = np.empty(468, int)
     known = np.flatnonzero(half.face_ids >= 0)
     face_vertices[half.face_ids[known]] = known
@@ -211,15 +226,8 @@ def _assemble(
     loop, ring = half.mouth_loops[0], half.neck_ring
     zero = np.zeros(2 * len(ball))
     return HeadMesh(
-        vertices=np.concatenate([vertices, left, right]),
-        faces=np.concatenate(
-            [
-                faces,
-                twin[faces][:, [0, 2, 1]],
-                ball_faces + HEAD_VERTICES,
-                ball_faces[:, [0, 2, 1]] + HEAD_VERTICES + len(ball),
-            ]
-        ),
+        vertices=np.concatenate([vertices, balls]),
+        faces=faces,
         mirror=mirror,
         face_vertices=face_vertices,
         eye_centers=np.stack([center, center * [-1.0, 1.0, 1.0]]),
@@ -230,6 +238,21 @@ def _assemble(
         upper_lip=np.concatenate([side, side[m:], zero]),
         neck_ring=np.concatenate([ring, twin[ring[-2:0:-1]]]),
     )
+
+
+def _numbering(count: int, ids: dict[int, int]) -> Int[np.ndarray, "N"]:
+    """The place of each ball vertex within its block: given ones for some, the others in order."""
+    out = np.full(count, -1)
+    out[list(ids)] = list(ids.values())
+    out[out < 0] = np.setdiff1d(np.arange(count), list(ids.values()))
+    return out
+
+
+def _put_first(faces: Int[np.ndarray, "F 3"], place: int, pole: int) -> None:
+    """Swap a triangle at the front pole of an eyeball to a given place, the pole as its second corner."""
+    at = int(np.flatnonzero((faces == pole).any(axis=1))[0])
+    triangle = np.roll(faces[at], 1 - int(np.flatnonzero(faces[at] == pole)[0]))
+    faces[at], faces[place] = faces[place].copy(), triangle
 
 
 def _eyeball() -> tuple[Float[np.ndarray, "546 3"], Int[np.ndarray, "1088 3"]]:

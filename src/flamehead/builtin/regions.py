@@ -7,16 +7,20 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from flamehead.builtin.ears import EAR_CENTER
-from flamehead.builtin.mesh import HeadMesh
+from flamehead.builtin.hairline import hair_amount
+from flamehead.builtin.mesh import BALL_RINGS, EYE_RADIUS, HeadMesh
 from flamehead.builtin.sampling import HEAD_VERTICES, in_polygon
 from flamehead.builtin.surface import to_chart
 from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_BROW, LEFT_EYE_RING, LIPS_OUTER
 
 __all__ = ["vertex_regions"]
 
+IRIS_COSINE = float(np.cos(BALL_RINGS[4])) - 1e-6
+"""Of the polar angle of the border of the iris."""
+
 
 def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
-    """Sorted vertex ids by the names of FLAME_masks; regions may overlap."""
+    """Sorted vertex ids by the names of FLAME_masks, then lids, irises, sclerae, inner mouth, hair; some overlap."""
     v = mesh.vertices
     ids = np.arange(len(v))
     pocket = np.zeros(len(v), bool)
@@ -40,6 +44,15 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
     neck = skin & ~oval & (v[:, 1] < -6.5 + 0.35 * np.clip(v[:, 2] + 6.0, -8.0, 3.0))
     scalp = skin & ~oval & ~ear & ~neck & (v[:, 1] > np.where(v[:, 2] > -5.0, 3.0, -3.5))
     boundary = skin & (v[:, 1] < -15.2)
+    margin = mesh.vertices[mesh.lid_loop]
+    left_lid = skin & left_eye & (KDTree(margin).query(v)[0] < 0.6)
+    forward = [(v - center)[:, 2] / EYE_RADIUS for center in mesh.eye_centers]
+    left_ball, right_ball = (ids >= HEAD_VERTICES) & (ids < HEAD_VERTICES + 546), ids >= HEAD_VERTICES + 546
+    left_iris = left_ball & (forward[0] > IRIS_COSINE)
+    right_iris = right_ball & (forward[1] > IRIS_COSINE)
+    white = (left_ball & (forward[0] > 0.0)) | (right_ball & (forward[1] > 0.0))
+    bag = np.zeros(len(v), bool)
+    bag[mesh.mouth_bag] = bag[mesh.lip_loop] = True
     masks: dict[str, Bool[np.ndarray, "V"]] = {
         "face": oval & ~ear,
         "eye_region": left_eye | right_eye,
@@ -53,8 +66,17 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
         "neck": neck,
         "scalp": scalp,
         "boundary": boundary,
-        "left_eyeball": (ids >= HEAD_VERTICES) & (ids < HEAD_VERTICES + 546),
-        "right_eyeball": ids >= HEAD_VERTICES + 546,
+        "left_eyeball": left_ball,
+        "right_eyeball": right_ball,
+        "left_eyelid": left_lid,
+        "right_eyelid": left_lid[mesh.mirror],
+        "eyelids": left_lid | left_lid[mesh.mirror],
+        "left_iris": left_iris,
+        "right_iris": right_iris,
+        "irises": left_iris | right_iris,
+        "sclerae": white & ~left_iris & ~right_iris,
+        "lip_inside": bag,
+        "hair": skin & (hair_amount(v) > 0.5),
     }
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
 

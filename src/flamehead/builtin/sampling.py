@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
-from flamehead.builtin.ears import add_ears, in_ear
-from flamehead.builtin.surface import NECK_CUT, Surface, face_table
+from flamehead.builtin.ears import EAR_CENTER, add_ears, ear_rings, in_ear
+from flamehead.builtin.surface import NECK_CUT, Surface, face_table, to_chart
 from flamehead.geometry.landmark_sets import LEFT_EYE_RING, LIPS_INNER, LIPS_OUTER
 
 __all__ = ["HEAD_VERTICES", "HalfSamples", "in_polygon", "place_samples"]
@@ -38,6 +38,8 @@ class HalfSamples:
     mouth_pole: int
     neck_ring: Int[np.ndarray, "31"]
     """From the nape to the throat."""
+    ear_rings: tuple[Int[np.ndarray, "K"], ...]
+    """Closed rings of the ear from its border inwards, then the middle."""
 
 
 def place_samples(surface: Surface) -> HalfSamples:
@@ -78,6 +80,10 @@ class _Builder:
         for k, scale in enumerate(MOUTH_RINGS, 1):
             self._mouth_loops.append(self._loop("mouth", k, center + scale * (mouth - center), None))
         self._mouth_pole = self._add(("mouth pole", 0), center, True)
+        self._ear_rings = [
+            [self._add(("ear", 100 * r + k), p, False) for k, p in enumerate(_on_side(surface, ring))]
+            for r, ring in enumerate(ear_rings())
+        ]
         ring = _neck_ring(surface)
         self._ring = [self._add(("neck", k), p, k in (0, len(ring) - 1)) for k, p in enumerate(ring)]
 
@@ -122,6 +128,7 @@ class _Builder:
             np.array([[number(e) for e in loop] for loop in self._mouth_loops]),
             number(self._mouth_pole),
             np.array([number(e) for e in self._ring]),
+            tuple(np.array([number(e) for e in ring]) for ring in self._ear_rings),
         )
 
 
@@ -132,6 +139,14 @@ def _subdivide(loop: Float[np.ndarray, "N 2"], *, closed: bool) -> Float[np.ndar
     out = np.empty((len(loop) + len(middle), 2))
     out[0::2], out[1::2] = loop, middle
     return out
+
+
+def _on_side(surface: Surface, yz: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
+    """Chart points of the left side of the head that have the given height and depth."""
+    points = np.column_stack([np.full(len(yz), 7.0), yz])
+    for _ in range(30):
+        points[:, 0] = surface(to_chart(points))[:, 0]
+    return to_chart(points)
 
 
 def _neck_ring(surface: Surface) -> Float[np.ndarray, "31 2"]:
@@ -178,11 +193,11 @@ def spacing(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     to_lips = KDTree(table[np.concatenate([LIPS_OUTER, LIPS_INNER])]).query(points)[0]
     to_face = KDTree(table).query(points)[0]
     nose = np.linalg.norm((folded - [0.6, -1.2, 5.8]) / [1.7, 1.6, 2.2], axis=1)
-    ear = np.where(in_ear(points, margin=0.15), 0.0, 1.0)
+    to_ear = np.linalg.norm((folded[:, 1:] - EAR_CENTER) / [3.15, 1.9], axis=1) + 9.0 * (folded[:, 0] < 4.0)
     face = np.where(to_face < 1.5, 0.44 + 0.30 * np.clip(to_face - 0.6, 0.0, None), 0.7 + 0.25 * (to_face - 1.5))
     out = np.minimum(np.clip(face, 0.42, 1.15), 0.23 + 0.14 * np.minimum(to_lids, to_lips))
     out = np.minimum(out, np.where(nose < 1.0, 0.27, 0.27 + 0.12 * (nose - 1.0)))
-    return np.where(ear < 0.5, np.minimum(out, 0.245), out)
+    return np.minimum(out, 0.36 + 0.45 * np.clip(to_ear - 1.0, 0.0, None))
 
 
 def _candidates(surface: Surface, holes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -195,14 +210,13 @@ def _candidates(surface: Surface, holes: tuple[np.ndarray, ...]) -> tuple[np.nda
         phi = i * np.pi * (3.0 - np.sqrt(5.0))
         d = np.stack([np.sqrt(1.0 - y**2) * np.cos(phi), y, np.sqrt(1.0 - y**2) * np.sin(phi)], -1)
         d = d[(d[:, 0] > 0.004) & (d[:, 1] > -0.97)]
-        ear = (np.abs((d[:, 1] * 8.0 + 1.0) - 0.75) < 4.0) & (np.abs(d[:, 2] * 8.0 - 1.3) < 2.8) & (d[:, 0] > 0.6)
-        fine = ((d[:, 2] > 0.45) & (d[:, 1] > -0.75) & (d[:, 1] < 0.45)) | ear
+        fine = (d[:, 2] > 0.45) & (d[:, 1] > -0.75) & (d[:, 1] < 0.45)
         parts.append(d[fine if dense else ~fine])
     d = np.concatenate(parts)
     chart = d[:, [0, 2]] / (1.0 + d[:, 1:2])
     chart = chart[~np.any([in_polygon(chart, hole) for hole in holes], axis=0)]
     points = surface(chart)
-    keep = points[:, 1] > NECK_CUT + 0.35
+    keep = (points[:, 1] > NECK_CUT + 0.35) & ~in_ear(points, margin=0.03)
     return chart[keep], points[keep]
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    from flamehead.cli.assets import Assets
+    from flamehead.cli.demo import Demo
+    from flamehead.cli.fit import FitPhotos
+    from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
 
@@ -14,32 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `flamehead` command.
 
     Returns:
-        0 when everything asked for was written, 1 after a sentence on standard error, 2 for wrong usage, 130 after Ctrl-C.
+        0 when everything asked for was written, 1 after a sentence on standard error, 2 for wrong usage, 130 after
+        Ctrl-C.
     """
-    import tyro
-
-    from flamehead.cli.assets import Assets
-    from flamehead.cli.demo import Demo
-    from flamehead.cli.fit import FitPhotos
-    from flamehead.cli.warmup import Warmup
+    from flamehead.cli._usage import UsageError
     from flamehead.errors import FlameheadError
 
-    name = tyro.conf.subcommand
-    commands = (
-        Annotated[Demo, name("demo")]
-        | Annotated[FitPhotos, name("fit")]
-        | Annotated[Warmup, name("warmup")]
-        | Annotated[Assets, name("assets")]
-    )
-    command = tyro.cli(
-        commands,  # pyright: ignore[reportArgumentType]
-        prog="flamehead",
-        description="3D head models: a photo in, a head out. Start with `flamehead demo`.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff),
-    )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold what the terminal's encoding lacks; standard error is lenient already.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return command.run()
+        command = _parsed(sys.argv[1:] if arguments is None else arguments)
+        with _warnings_muted(getattr(command, "quiet", False)):
+            return command.run()
+    except UsageError as error:
+        return _fail(str(error), code=2)
     except FlameheadError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -48,6 +46,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as in `flamehead ... | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _fail(f"The system refused ({error}); check paths, permissions and free space.")
+
+
+def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Warmup | Assets:
+    """The command that the arguments name; tyro prints usage and exits where they name none."""
+    import tyro
+
+    from flamehead.cli.assets import Assets
+    from flamehead.cli.demo import Demo
+    from flamehead.cli.fit import FitPhotos
+    from flamehead.cli.warmup import Warmup
+
+    if list(arguments) == ["--version"]:
+        from flamehead import __version__
+
+        print(f"flamehead {__version__}")
+        raise SystemExit(0)
+    name = tyro.conf.subcommand
+    commands = (
+        Annotated[Demo, name("demo")]
+        | Annotated[FitPhotos, name("fit")]
+        | Annotated[Warmup, name("warmup")]
+        | Annotated[Assets, name("assets")]
+    )
+    return tyro.cli(
+        commands,  # pyright: ignore[reportArgumentType]
+        prog="flamehead",
+        description="3D head models: a photo in, a head out. Start with `flamehead demo`.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+@contextlib.contextmanager
+def _warnings_muted(quiet: bool) -> Iterator[None]:
+    """With `--quiet` only errors are said; what is logged below them goes to standard error otherwise."""
+    logger = logging.getLogger("flamehead")
+    before = logger.level
+    if quiet:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _fail(sentence: str, *, code: int = 1) -> int:

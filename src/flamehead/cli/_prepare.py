@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["built_in_head_coming", "compile_kernels"]
@@ -13,27 +13,33 @@ _BUILD = "from flamehead.builtin import builtin_head; builtin_head()"
 
 
 @contextmanager
-def built_in_head_coming(*, wanted: bool) -> Iterator[bool]:
-    """While the body runs, another process builds the built-in head if the cache lacks it; wait for it at the end.
+def built_in_head_coming(*, wanted: bool) -> Iterator[Callable[[], None] | None]:
+    """While the body runs, another process builds the built-in head, if it is wanted and the cache lacks it.
 
-    The process needs numpy and scipy only, so it runs beside the imports and the compilation of this one. Yields whether
-    it was started.
+    The process needs numpy and scipy only, so it runs beside the imports and the compilation of this one. Yields a
+    function that waits for it, or None when there is nothing to wait for; a body that does not wait ends the process.
     """
-    from flamehead.builtin import cache_file
-
-    if not wanted or cache_file().is_file():
-        yield False
+    if not wanted or _is_built():
+        yield None
         return
     # A failure is not lost: whoever loads the head next builds it and meets the same error.
     with subprocess.Popen(
         [sys.executable, "-c", _BUILD], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            yield True
-        except BaseException:
+            yield lambda: _done(process)
+        finally:
             process.kill()
-            raise
-        process.wait()
+
+
+def _is_built() -> bool:
+    from flamehead.builtin import cache_file
+
+    return cache_file().is_file()
+
+
+def _done(process: subprocess.Popen[bytes]) -> None:
+    process.wait()
 
 
 def compile_kernels() -> None:

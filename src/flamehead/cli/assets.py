@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from flamehead.cli._usage import UsageError
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ class Describe:
     """The files."""
 
     def run(self) -> int:
-        from flamehead.assets import identify
+        # Not from the room itself, where `identify` is the file of that name.
+        from flamehead.assets.identify import identify
 
+        if not self.files:
+            raise UsageError("No file was given: flamehead assets describe FILE...")
         code = 0
         for file in self.files:
             if not file.is_file():
@@ -79,6 +83,7 @@ def _print_found(found: list[FoundAsset]) -> None:
 
     table = Table("file", "what it is", "enables")
     for asset in found:
-        table.add_row(str(asset.path), asset.description, f"PROBLEM: {asset.problem}" if asset.problem else asset.enables)
+        enables = f"PROBLEM: {asset.problem}" if asset.problem else asset.enables
+        table.add_row(str(asset.path), asset.description, enables)
     Console(soft_wrap=False).print(table)
     print()

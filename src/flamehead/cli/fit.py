@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import math
+import stat
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tyro
 
-from flamehead.errors import FlameheadError, InputError
+from flamehead.cli._usage import UsageError
+from flamehead.errors import InputError
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
 __all__ = ["FitPhotos"]
 
+_Failed: TypeAlias = list[tuple[Path, str]]
+"""Photos that could not be fitted, each with a sentence."""
+
 
 @dataclass(frozen=True)
 class FitPhotos:
     """Fit a head to the face in each photo.
 
-    One photo: the files go into DIR. Several: into a folder each, named after the photo. Per photo: params.npz, mesh.obj
-    and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json.
+    One photo: the files go into DIR. Several: into a folder each, named after the photo. Per photo: params.npz,
+    mesh.obj and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json.
     """
 
     images: tyro.conf.Positional[tuple[Path, ...]]
@@ -44,82 +51,136 @@ class FitPhotos:
 
     def run(self) -> int:
         _check(self)
-        folders = _folders(self.images, self.out)
-        failed: list[tuple[Path, str]] = []
-        flame = _ready(self)
-        with _progress(len(self.images), quiet=self.quiet) as advance:
-            for image, folder in zip(self.images, folders, strict=True):
-                try:
-                    report = _fit_one(self, image, folder, flame)
-                except FlameheadError as error:
-                    failed.append((image, str(error)))
-                else:
-                    if not self.quiet:
-                        print(_line(report, folder), flush=True)
-                advance()
-        if failed and len(self.images) == 1:
-            raise InputError(failed[0][1])
-        for image, sentence in failed:
-            print(f"flamehead: {image}: {sentence}", file=sys.stderr)
-        if failed:
-            count = f"{len(failed)} of {len(self.images)} photos"
-            print(f"flamehead: {count} failed, see above; the others are in {self.out}.", file=sys.stderr)
-        return 1 if failed else 0
+        found = [(image, folder, _absent(image)) for image, folder in zip(self.images, _folders(self), strict=True)]
+        failed = [(image, sentence) for image, _, sentence in found if sentence]
+        if len(failed) < len(found):
+            _check_writable(self.out)
+            failed += _fit_all(self, [(image, folder) for image, folder, sentence in found if not sentence])
+        return _outcome(self, failed)
 
 
 def _check(command: FitPhotos) -> None:
-    """What can be known to be wrong before anything is computed."""
+    """What can be known to be wrong before anything is imported or computed."""
     if not command.images:
-        raise InputError("No photo was given; name one or more image files.")
+        raise UsageError("No photo was given; the usage is: flamehead fit IMAGE... --out DIR")
     if command.landmarks is not None and len(command.images) > 1:
         raise InputError(f"One landmark file cannot serve {len(command.images)} photos; fit them one by one.")
-    if command.out.exists() and not command.out.is_dir():
-        raise InputError(f"Cannot write into {command.out}: it is a file; name a folder with --out.")
+    if command.landmarks is not None and command.face:
+        raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
+    if command.face < 0:
+        raise InputError(f"Asked for face {command.face}; give 0 for the largest, 1 for the next, and so on.")
+    if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
+        raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
 
 
-def _folders(images: tuple[Path, ...], out: Path) -> list[Path]:
+def _absent(image: Path) -> str | None:
+    """Why there is nothing to read; other defects show when the photo is read."""
+    try:
+        info = image.stat()
+    except FileNotFoundError:
+        return f"Image file not found: {image}; check the path."
+    except OSError:
+        return None
+    if stat.S_ISDIR(info.st_mode):
+        return f"Cannot read the image {image}: it is a folder; name image files, for example {image / '*.jpg'}."
+    if stat.S_ISREG(info.st_mode) and info.st_size == 0:
+        return f"Cannot read the image {image}: the file is empty; copy or download it again."
+    return None
+
+
+def _check_writable(out: Path) -> None:
+    """Fail before the work when its results could not be kept; making a folder is the only reliable test."""
+    try:
+        base = out
+        while not base.exists() and base != base.parent:
+            base = base.parent
+        if not base.is_dir():
+            raise InputError(f"Cannot write into {out}: {base} is a file; name a folder with --out.")
+        Path(tempfile.mkdtemp(prefix=".flamehead-", dir=base)).rmdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"Cannot write into {out} ({reason}); name a folder you may write to with --out.") from error
+
+
+def _folders(command: FitPhotos) -> list[Path]:
     """Where each photo's files go; photos of the same name get numbers."""
-    if len(images) == 1:
-        return [out]
-    taken: dict[str, int] = {}
+    if len(command.images) == 1:
+        return [command.out]
+    # Some file systems do not tell capitals from small letters.
+    taken: set[str] = set()
     folders = []
-    for image in images:
-        count = taken[image.stem] = taken.get(image.stem, 0) + 1
-        folders.append(out / (image.stem if count == 1 else f"{image.stem}_{count}"))
+    for image in command.images:
+        stem = image.stem if image.stem.strip(".") else f"photo{image.stem.replace('.', '_')}"
+        name, count = stem, 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name.casefold())
+        folders.append(command.out / name)
     return folders
 
 
-def _ready(command: FitPhotos) -> Flame:
-    """Load the model; on a machine's first run build the head and compile the kernels side by side."""
-    from flamehead.cli._prepare import built_in_head_coming, compile_kernels
+def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
+    """Fit photo after photo; the model and the kernels are made ready when the first usable photo asks for them."""
+    from flamehead.cli._prepare import built_in_head_coming
 
-    with built_in_head_coming(wanted=command.model is None) as building:
-        if building and not command.quiet:
-            print("First run on this machine: building the built-in head and compiling kernels ...", flush=True)
-        if not any(image.is_file() for image in command.images):
-            # Fail fast: nothing to fit, so there is nothing to prepare for.
-            raise InputError(_absent(command.images))
-        from flamehead.model import load_flame
+    failed: _Failed = []
+    # A licensed file is opened at once: a wrong one is refused before any photo is read.
+    flame = None if command.model is None else _open_model(command.model)
+    with built_in_head_coming(wanted=flame is None) as wait, _progress(len(jobs), quiet=command.quiet) as advance:
+        from flamehead.pipeline import fit_seen, save_image_fit, see_image
 
-        compile_kernels()
-    flame = load_flame(command.model)
-    if command.model is None and not command.quiet:
+        prepared = False
+        for image, folder in jobs:
+            try:
+                seen = see_image(image, landmarks=command.landmarks, focal=command.focal, face=command.face)
+                if not prepared:
+                    flame, prepared = _prepare(command, flame, wait), True
+                report = save_image_fit(fit_seen(seen, flame=flame), folder)
+            # Only what is wrong with this photo: without a detector, for example, the next one fails as well.
+            except InputError as error:
+                failed.append((image, str(error)))
+            else:
+                if not command.quiet:
+                    print(_line(report, folder), flush=True)
+            advance()
+    return failed
+
+
+def _open_model(path: Path) -> Flame:
+    from flamehead.model import load_flame
+
+    return load_flame(path)
+
+
+def _prepare(command: FitPhotos, flame: Flame | None, wait: Callable[[], None] | None) -> Flame:
+    """Compile the kernels while another process builds the built-in head, if it does, then load it."""
+    from flamehead.cli._prepare import compile_kernels
+    from flamehead.model import load_flame
+
+    if wait is not None and not command.quiet:
+        print("First run on this machine: building the built-in head and compiling kernels ...", flush=True)
+    compile_kernels()
+    if flame is not None:
+        return flame
+    if wait is not None:
+        wait()
+    if not command.quiet:
         print("Model: the built-in head (no licence needed); --model PATH selects a FLAME file.", flush=True)
-    return flame
+    return load_flame()
 
 
-def _absent(images: tuple[Path, ...]) -> str:
-    first = images[0]
-    if first.is_dir():
-        return f"{first} is a folder; name image files, for example {first}/*.jpg."
-    return f"Image not found: {first}; check the path."
-
-
-def _fit_one(command: FitPhotos, image: Path, folder: Path, flame: Flame) -> dict[str, Any]:
-    from flamehead.pipeline import fit_image, save_image_fit
-
-    result = fit_image(image, flame=flame, landmarks=command.landmarks, focal=command.focal, face=command.face)
-    return save_image_fit(result, folder)
+def _outcome(command: FitPhotos, failed: _Failed) -> int:
+    """Say what failed; 1 if anything did."""
+    if failed and len(command.images) == 1:
+        raise InputError(failed[0][1])
+    for image, sentence in failed:
+        print(f"flamehead: {image}: {sentence}", file=sys.stderr)
+    if failed:
+        rest = "the others are in" if len(failed) < len(command.images) else "nothing was written into"
+        count = f"{len(failed)} of {len(command.images)} photos failed, see above"
+        print(f"flamehead: {count}; {rest} {command.out}.", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _line(report: dict[str, Any], folder: Path) -> str:
@@ -139,6 +200,7 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    # Printed lines pass through the bar only on a terminal: a redirected standard output keeps them.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task("Fitting", total=total)
         yield lambda: bar.advance(task)

@@ -13,14 +13,16 @@ class Warmup:
     """Compile and cache the kernels; build and cache the built-in head."""
 
     quiet: bool = False
-    """Print nothing."""
+    """Print nothing but errors."""
 
     def run(self) -> int:
         from flamehead.cli._prepare import built_in_head_coming, compile_kernels
 
         start = time.perf_counter()
-        with built_in_head_coming(wanted=True):
+        with built_in_head_coming(wanted=True) as wait:
             compile_kernels()
+            if wait is not None:
+                wait()
         from flamehead.builtin import builtin_head, cache_file
 
         builtin_head()

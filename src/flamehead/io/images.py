@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from flamehead.errors import InputError
 from flamehead._atomic import atomic_path
+from flamehead.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image

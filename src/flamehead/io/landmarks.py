@@ -11,9 +11,9 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
+from flamehead._atomic import atomic_path
 from flamehead.data import LandmarkScheme, Observation
 from flamehead.errors import InputError
-from flamehead._atomic import atomic_path
 
 __all__ = ["SCHEME_SIZES", "read_landmarks", "write_landmarks"]
 

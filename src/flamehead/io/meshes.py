@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from flamehead._atomic import atomic_path
 from flamehead._types import StrPath
 from flamehead.errors import InputError
-from flamehead._atomic import atomic_path
 
 __all__ = ["Mesh", "read_mesh", "write_obj", "write_ply"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from flamehead._atomic import atomic_path
 from flamehead.data import Camera, Fit, FlameParams
 from flamehead.errors import InputError
-from flamehead._atomic import atomic_path
 
 __all__ = ["SavedFit", "load_params", "save_fit", "write_json"]
 

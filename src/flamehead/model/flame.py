@@ -178,13 +178,18 @@ class Flame(torch.nn.Module):
 
 
 def load_flame(
-    path: StrPath | None = None, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    path: StrPath | None = None,
+    *,
+    teeth: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
 ) -> Flame:
     """Open a FLAME model: an official file, or the built-in licence-free head.
 
     Args:
         path: an official `.pkl` or an `.npz` with the same keys; landmark embeddings and masks are taken from its
             folder. None means the built-in head.
+        teeth: add two rows of simple teeth to the built-in head; its mesh then has more than 5023 vertices.
         dtype: of the layer.
         device: of the layer.
 
@@ -197,9 +202,9 @@ def load_flame(
         'built-in head'
     """
     if path is None:
-        from flamehead.builtin import builtin_head
+        from flamehead.builtin import add_teeth, builtin_head
 
-        head = builtin_head()
+        head = add_teeth(builtin_head()) if teeth else builtin_head()
         return Flame(
             head.arrays,
             embeddings=head.embeddings,
@@ -209,6 +214,8 @@ def load_flame(
             dtype=dtype,
             device=device,
         )
+    if teeth:
+        raise InputError("Only the built-in head has teeth; leave out the model path, or `teeth`.")
     if not Path(path).exists():
         raise AssetNotFound(
             f"There is no FLAME model at {path}; download one from the FLAME site (licence and sign-up required) and "

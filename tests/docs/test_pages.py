@@ -1,0 +1,96 @@
+"""What the README and the documentation say runs, and what they point to exists."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+needs_mediapipe = [
+    pytest.mark.detect,
+    pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="mediapipe is not installed"),
+]
+
+
+def _code(page: Path) -> str:
+    return "\n".join(_BLOCK.findall(page.read_text(encoding="utf-8")))
+
+
+def _runnable() -> list:
+    """One case for each page with Python in it; those that look for faces need the detector."""
+    codes = {page: _code(page) for page in PAGES}
+    return [
+        pytest.param(
+            code, id=page.stem, marks=needs_mediapipe if "fit_image(" in code or "detect_face(" in code else []
+        )
+        for page, code in codes.items()
+        if code
+    ]
+
+
+def _run(arguments: list[str], folder: Path) -> str:
+    # A process of its own, as a reader has: what other tests imported must not help.
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], cwd=folder, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("code", _runnable())
+def test_the_python_of_a_page_runs(code, tmp_path):
+    shutil.copy(ROOT / "src/flamehead/cli/demo_data/astronaut.jpg", tmp_path / "portrait.jpg")
+    _run(["-c", code], tmp_path)
+
+
+def test_the_readme_example_says_what_it_prints(tmp_path):
+    pytest.importorskip("mediapipe", reason="mediapipe is not installed")
+    shutil.copy(ROOT / "src/flamehead/cli/demo_data/astronaut.jpg", tmp_path / "portrait.jpg")
+    assert "Converged: the cost fell by less than the tolerance" in _run(["-c", _code(ROOT / "README.md")], tmp_path)
+    assert {path.name for path in (tmp_path / "fitted").iterdir()} >= {"params.npz", "mesh.obj", "report.json"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        # The site holds the docs folder only.
+        assert page.name == "README.md" or target.is_relative_to(ROOT / "docs"), f"{page.name}: {link}"
+        assert not anchor or anchor in _anchors(target), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_menu():
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in PAGES if page.name != "README.md")
+
+
+def test_the_documented_files_are_named_as_in_the_code():
+    source = (ROOT / "src/flamehead/pipeline.py").read_text(encoding="utf-8")
+    written = set(re.findall(r'stage / "([\w.]+)"', source))
+    for page in ("README.md", "docs/command-line.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert written and all(f"`{name}`" in text for name in written), page
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("[!_]*.py")), ids=lambda script: script.stem)
+def test_benchmarks_explain_themselves(script):
+    help_text = _run([str(script), "--help"], ROOT)
+    assert "--quick" in help_text and "--json" in help_text
+    assert f"benchmarks/{script.name}" in (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")

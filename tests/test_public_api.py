@@ -1,0 +1,43 @@
+"""The names that users import: changing this list is a decision."""
+
+import flamehead
+
+PUBLIC = """
+AssetNotFound Camera Fit Flame FlameOutput FlameParams FlameheadError ImageFit InputError LandmarkFitSettings MissingExtra
+NoFaceFound Observation UnsafeFile __version__ detect_face detect_faces fit_image fit_landmarks landmark_error_percent
+load_flame load_params overlay_sheet read_image read_landmarks render save_fit save_image_fit write_image
+""".split()
+
+
+def test_the_public_names_are_these():
+    assert flamehead.__all__ == sorted(PUBLIC)
+
+
+def test_every_name_resolves_is_listed_and_is_documented():
+    for name in flamehead.__all__:
+        value = getattr(flamehead, name)
+        assert name in dir(flamehead)
+        if name != "__version__":
+            assert value.__name__ == name and value.__module__.startswith("flamehead.") and value.__doc__
+
+
+def test_the_lazy_table_and_the_list_agree():
+    assert {*flamehead._HOME, "__version__"} == set(flamehead.__all__)
+
+
+def test_star_import_and_unknown_names():
+    space = {}
+    exec("from flamehead import *", space)
+    assert set(PUBLIC) <= set(space)
+    try:
+        flamehead.fit_imge  # pyright: ignore[reportAttributeAccessIssue]
+    except AttributeError as error:
+        assert str(error) == "module 'flamehead' has no attribute 'fit_imge'"
+    else:
+        raise AssertionError("an unknown name was found")
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert flamehead.__version__ == version("flamehead")
