@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = "numba llvmlite PIL trimesh mediapipe cv2 av viser rich tyro pygltflib onnxruntime h5py matplotlib".split()
 
 
@@ -24,11 +22,6 @@ def test_the_package_alone_loads_nothing():
 
 def test_every_public_name_needs_torch_at_most():
     assert loaded("import flamehead\nfor name in flamehead.__all__: getattr(flamehead, name)") == {"torch"}
-
-
-@pytest.mark.parametrize("name", ["FlameParams", "load_flame", "fit_landmarks", "read_image", "render", "fit_image"])
-def test_one_name_needs_torch_at_most(name):
-    assert loaded(f"import flamehead; flamehead.{name}") == {"torch"}
 
 
 def test_the_head_is_posed_and_fitted_without_numba_and_pillow(known):

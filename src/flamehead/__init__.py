@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flamehead.io import load_params, read_image, read_landmarks, save_fit, write_image
     from flamehead.model import Flame, FlameOutput, load_flame
     from flamehead.pipeline import ImageFit, fit_image, save_image_fit
-    from flamehead.render import overlay_sheet, render
+    from flamehead.render import overlay_sheet
 
 __version__ = "0.1.0"
 
@@ -57,12 +57,14 @@ _HOME = {
     "overlay_sheet": "render",
     "read_image": "io",
     "read_landmarks": "io",
-    "render": "render",
     "save_fit": "io",
     "save_image_fit": "pipeline",
     "write_image": "io",
 }
-"""The room of each public name; a room is imported when one of its names is first used."""
+"""The room of each public name; a room is imported when one of its names is first used.
+
+No public name may be a room's: importing the room would put it in the name's place (hence `flamehead.render.render`).
+"""
 
 __all__ = [
     "AssetNotFound",
@@ -90,7 +92,6 @@ __all__ = [
     "overlay_sheet",
     "read_image",
     "read_landmarks",
-    "render",
     "save_fit",
     "save_image_fit",
     "write_image",

@@ -53,14 +53,8 @@ def _anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("code", _runnable())
 def test_the_python_of_a_page_runs(code, tmp_path):
     shutil.copy(ROOT / "src/flamehead/cli/demo_data/astronaut.jpg", tmp_path / "portrait.jpg")
-    _run(["-c", code], tmp_path)
-
-
-def test_the_readme_example_says_what_it_prints(tmp_path):
-    pytest.importorskip("mediapipe", reason="mediapipe is not installed")
-    shutil.copy(ROOT / "src/flamehead/cli/demo_data/astronaut.jpg", tmp_path / "portrait.jpg")
-    assert "Converged: the cost fell by less than the tolerance" in _run(["-c", _code(ROOT / "README.md")], tmp_path)
-    assert {path.name for path in (tmp_path / "fitted").iterdir()} >= {"params.npz", "mesh.obj", "report.json"}
+    printed = _run(["-c", code], tmp_path)
+    assert "fit.status" not in code or "Converged: the cost fell by less than the tolerance" in printed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -1,8 +1,8 @@
 """Write pickles that every environment of the FLAME world can load, from Python 2 with its numpy and scipy to today's.
 
-Python's own pickler names classes where they live now (`numpy._core`, `scipy.sparse._csc`), and old installations do not
-know these places. Here the instructions are written directly, under the names of old, so that the bytes depend on
-neither the version of Python nor that of numpy. Only plain data can be written.
+Python's own pickler names classes where they live now (`numpy._core`, `scipy.sparse._csc`), which old installations do
+not know. Here the instructions are written directly, under the names of old, so that the bytes depend on neither the
+version of Python nor that of numpy. Only plain data can be written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import scipy.sparse
@@ -187,7 +187,7 @@ class _Writer:
         yield b"cscipy.sparse.csc\ncsc_matrix\n)\x81"
         state: dict[str, object] = {
             "format": "csc",
-            "_shape": tuple(int(size) for size in matrix.shape),
+            "_shape": tuple(int(size) for size in cast(tuple[int, int], matrix.shape)),
             "maxprint": 50,
             "data": matrix.data.astype(np.float64),
             "indices": matrix.indices.astype(np.int32),

@@ -36,7 +36,7 @@ class FlipMesh:
         p, q = edge
         if (p, q) in self.opposite or (q, p) in self.opposite:
             return
-        queue = [e for e in self.opposite if e[0] < e[1] and _cross(flat, p, q, *e)]
+        queue = self._crossed(p, q, flat)
         for _ in range(10 * len(queue) + 10):
             if not queue:
                 return
@@ -49,6 +49,19 @@ class FlipMesh:
             if set(new) != {p, q} and _cross(flat, p, q, *new):
                 queue.append(new)
         raise AssertionError(f"edge {edge} cannot be inserted")
+
+    def _crossed(self, p: int, q: int, flat: Float[np.ndarray, "N 2"]) -> list[Edge]:
+        """All edges that the segment p-q crosses."""
+        edges = np.array(list(self.opposite))
+        edges = edges[(edges[:, 0] < edges[:, 1]) & ~((edges == p) | (edges == q)).any(axis=1)]
+        a, b = flat[edges[:, 0]], flat[edges[:, 1]]
+
+        def side(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> Float[np.ndarray, "E"]:
+            return (v[..., 0] - u[..., 0]) * (w[..., 1] - u[..., 1]) - (v[..., 1] - u[..., 1]) * (w[..., 0] - u[..., 0])
+
+        apart = side(flat[p], flat[q], a) * side(flat[p], flat[q], b) < 0
+        between = side(a, b, flat[p]) * side(a, b, flat[q]) < 0
+        return [(i, j) for i, j in edges[apart & between].tolist()]
 
     def improve(self, points: Float[np.ndarray, "N 3"], fixed: set[Edge], flat: Float[np.ndarray, "N 2"]) -> None:
         """Delaunay flips in space: flip where the angles opposite to an edge add up to more than 180 degrees.

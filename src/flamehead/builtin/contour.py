@@ -127,9 +127,7 @@ def _slide(cut: _Slice) -> Float[np.ndarray, "79"]:
     return gaussian_filter1d(found, _SMOOTH, mode="nearest")[_MARGIN:-_MARGIN]
 
 
-def _places(
-    cut: _Slice, azimuth: Float[np.ndarray, "Q"]
-) -> tuple[Int[np.ndarray, "Q"], Float[np.ndarray, "Q 3"]]:
+def _places(cut: _Slice, azimuth: Float[np.ndarray, "Q"]) -> tuple[Int[np.ndarray, "Q"], Float[np.ndarray, "Q 3"]]:
     """The points of the cut at some azimuths; in a gap, the nearest end."""
     low, high = cut.azimuth.T
     off = np.maximum(np.maximum(low - azimuth[:, None], azimuth[:, None] - high), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,8 @@ def export_builtin(
 ) -> tuple[Path, ...]:
     """Write the built-in head like a folder of official FLAME files, all of them or none.
 
-    Reading the files back gives the same head: vertices within 1e-6 m for any parameters.
+    Reading the files back gives the same head: vertices within 1e-6 m for any parameters. README.txt in the folder
+    states the licence and what means the same as in FLAME.
 
     Args:
         folder: where to; it need not exist. Other files in it stay.
@@ -84,12 +86,7 @@ def export_builtin(
     """
     target = Path(folder)
     _check_free(target, overwrite=overwrite)
-    head = head or builtin_head()
-    if albedo is None:
-        # Imported here: it is large, and a caller may bring another.
-        from flamehead.builtin.albedo_space import builtin_albedo
-
-        albedo = builtin_albedo()
+    head, albedo = head or builtin_head(), albedo or _albedo()
     try:
         with atomic_folder(target) as stage:
             _write_geometry(stage, head)
@@ -106,6 +103,13 @@ def export_builtin(
             "some space or name another folder."
         ) from error
     return tuple(target / name for name in EXPORTED)
+
+
+def _albedo() -> BuiltinAlbedo:
+    # Imported here: it takes seconds to make, and a caller may bring another.
+    from flamehead.builtin.albedo_space import builtin_albedo
+
+    return builtin_albedo()
 
 
 def _check_free(target: Path, *, overwrite: bool) -> None:
@@ -184,7 +188,7 @@ def _readme(head: BuiltinHead) -> str:
         "FINGERPRINT": head.arrays.fingerprint,
         "UV_COUNT": str(len(head.uv)),
         "NECK_RING": str(len(np.unique(edges[uses == 1]))),
-        "REGIONS": ", ".join(sorted(head.regions)),
+        "REGIONS": textwrap.fill(", ".join(sorted(head.regions)), 110, subsequent_indent="    "),
     }
     for name, fact in facts.items():
         text = text.replace(f"{{{name}}}", fact)

@@ -19,5 +19,5 @@ def hair_amount(rest: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     edge = np.interp(z, _DEPTH, _HEIGHT) + 0.15 * np.sin(1.3 * x)
     edge = np.where(z > 0.0, np.minimum(edge, 9.0 - 0.012 * x**2), edge)
-    ear = bump(np.stack([x, y, z], -1), (8.6, 0.9, -5.2), (1.3, 2.2, 1.35))
-    return step(y - edge, -0.40, 0.40) * (1.0 - step(ear, 0.12, 0.30))
+    ear = bump(np.stack([x, y, z], -1), (8.6, 0.9, -5.2), (1.2, 1.95, 1.2))
+    return step(y - edge, -0.40, 0.40) * (1.0 - step(ear, 0.18, 0.38))

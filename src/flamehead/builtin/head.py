@@ -60,8 +60,8 @@ class BuiltinHead:
         """Painted sRGB colour of points on the surface, finer than the vertex colours."""
         corners = self.arrays.faces[face_ids]
         rest = 100.0 * (self.arrays.template[corners] * barycentric[..., None]).sum(1)
-        # A triangle between skin and a pocket belongs to the skin: the smallest part of its corners.
-        part = self.part[corners].min(1)
+        # A triangle between skin and a pocket belongs to the pocket: the largest part of its corners.
+        part = self.part[corners].max(1)
         outlines = {name: line for name, line in self.outlines.items() if name != "eye"}
         out = to_srgb(Paint(outlines, self.outlines["eye"][0])(rest, part))
         return np.where((part >= TEETH_PART)[:, None], self.colors[corners[:, 0]], out)

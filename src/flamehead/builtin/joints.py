@@ -60,8 +60,8 @@ def skin_weights(mesh: HeadMesh) -> Float[np.ndarray, "V 5"]:
     v = mesh.vertices
     out = np.zeros((len(v), 5))
     jaw = _jaw_weight(mesh)
-    # Everything above a sloping line over the neck turns with the neck joint.
-    neck = step(v[:, 1] + 14.5 - 0.25 * (v[:, 2] + 6.0), 0.0, 6.5)
+    # The neck bends between its ring and the height of the neck joint; chin and nape lie above the bend.
+    neck = step(v[:, 1] + 15.2 + 0.15 * (v[:, 2] + 6.0), 0.0, 6.2)
     out[:, 2] = jaw * neck
     out[:, 1] = neck - out[:, 2]
     out[:, 0] = 1.0 - neck

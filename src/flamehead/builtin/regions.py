@@ -31,7 +31,7 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
     lips = skin & (_inside_loop(mesh, LIPS_OUTER) & (v[:, 2] > 2.0))
     lips[mesh.lip_loop] = True
     left = np.concatenate([LEFT_EYE_RING, LEFT_BROW])
-    near_eye = KDTree(v[mesh.face_vertices[left]]).query(v)[0] < 1.0
+    near_eye = KDTree(v[mesh.face_vertices[left]]).query(v)[0] < 0.7
     left_eye = oval & near_eye & (v[:, 0] > 0.25)
     right_eye = left_eye[mesh.mirror]
     nose = oval & (np.abs(v[:, 0]) < 2.0) & (v[:, 1] < 2.4) & (v[:, 1] > -2.3) & (v[:, 2] > 3.6)
@@ -40,7 +40,7 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
         & (np.abs(v[:, 0]) > 6.3)
         & (np.hypot((v[:, 1] - EAR_CENTER[0]) / 3.3, (v[:, 2] - EAR_CENTER[1] + 0.3) / 2.3) < 1)
     )
-    forehead = oval & (v[:, 1] > 5.0) & ~left_eye & ~right_eye
+    forehead = oval & (v[:, 1] > 4.5) & ~left_eye & ~right_eye
     neck = skin & ~oval & (v[:, 1] < -6.5 + 0.35 * np.clip(v[:, 2] + 6.0, -8.0, 3.0))
     scalp = skin & ~oval & ~ear & ~neck & (v[:, 1] > np.where(v[:, 2] > -5.0, 3.0, -3.5))
     boundary = skin & (v[:, 1] < -15.2)

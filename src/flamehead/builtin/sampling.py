@@ -80,9 +80,10 @@ class _Builder:
         for k, scale in enumerate(MOUTH_RINGS, 1):
             self._mouth_loops.append(self._loop("mouth", k, center + scale * (mouth - center), None))
         self._mouth_pole = self._add(("mouth pole", 0), center, True)
+        rings = ear_rings()
+        flat = np.split(_on_side(surface, np.concatenate(rings)), np.cumsum([len(ring) for ring in rings])[:-1])
         self._ear_rings = [
-            [self._add(("ear", 100 * r + k), p, False) for k, p in enumerate(_on_side(surface, ring))]
-            for r, ring in enumerate(ear_rings())
+            [self._add(("ear", 100 * r + k), p, False) for k, p in enumerate(ring)] for r, ring in enumerate(flat)
         ]
         ring = _neck_ring(surface)
         self._ring = [self._add(("neck", k), p, k in (0, len(ring) - 1)) for k, p in enumerate(ring)]
@@ -144,7 +145,7 @@ def _subdivide(loop: Float[np.ndarray, "N 2"], *, closed: bool) -> Float[np.ndar
 def _on_side(surface: Surface, yz: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
     """Chart points of the left side of the head that have the given height and depth."""
     points = np.column_stack([np.full(len(yz), 7.0), yz])
-    for _ in range(30):
+    for _ in range(15):
         points[:, 0] = surface(to_chart(points))[:, 0]
     return to_chart(points)
 

@@ -85,7 +85,7 @@ def _inside(p: np.ndarray) -> np.ndarray:
     along = np.clip((p - start) @ axis / (axis @ axis), 0.0, 1.3)
     # The neck is a little wider than deep and flares towards the shoulders.
     side = (p - start - along[..., None] * axis) * [0.97, 1.0, 1.03]
-    radius = 5.35 + 0.2 * along + 1.6 * np.clip(along - 0.55, 0.0, None) ** 2 * 2.0
+    radius = 5.12 + 0.25 * along + 1.6 * np.clip(along - 0.55, 0.0, None) ** 2 * 2.0
     return _smooth_min(head, np.linalg.norm(side, axis=-1) - radius, 2.4)
 
 

@@ -40,15 +40,15 @@ ISLANDS = (
 """Names of the island ids; the right of a pair follows its left."""
 MARGIN = 0.0075
 """The layout stays this far away from the border of the texture."""
-_SIZE = (24.0, 22.0)
+_SIZE = (23.0, 21.0)
 """Width and height of the outline into which the skin is drawn, cm at the wanted scale of the face."""
 _POWERS = (3.0, 3.2)
 """How square the upper and the lower half of that outline are; their corners leave room for the other islands."""
 _SEAM_END = np.deg2rad(20.0)
 """The seam ends this far behind the vertical through the middle of the skull."""
 _SKULL = np.array([0.0, 4.0, -5.0])
-_BACK_SCALE, _BACK_WEIGHT = 0.2, 0.3
-_FADE = 6.0
+_BACK_SCALE, _BACK_WEIGHT = 0.12, 0.2
+_FADE = 5.5
 """From the face to the back of the head the wanted scale and its weight fall off over this distance, cm."""
 _LIP_OPENING = 0.22
 """Half the height to which the mouth is drawn open, cm, so that upper and lower lip share no texel."""

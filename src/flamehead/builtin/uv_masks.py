@@ -41,12 +41,12 @@ def uv_masks(
 ) -> dict[str, Bool[np.ndarray, "R R"]]:
     """Boolean images by the names of VHAP's `uv_masks.npz`, as far as this head has such a part.
 
-    A triangle belongs to a region when its three corners do; to the skin, when one of them does.
+    A triangle belongs to a region when its three corners do; the skin ends where a pocket begins.
     """
     inside = {name: np.isin(faces, ids).all(1) for name, ids in regions.items()}
     for both in ("ear", "eyeball"):
         inside[f"{both}s"] = inside[f"left_{both}"] | inside[f"right_{both}"]
     side = template[faces, 0].mean(1)
-    inside |= {"left_half": side > 0.0, "right_half": side < 0.0, "skin": part[faces].min(1) == 0}
+    inside |= {"left_half": side > 0.0, "right_half": side < 0.0, "skin": part[faces].max(1) == 0}
     # One entry more, for the texels of no triangle: index -1.
     return {name: np.append(mask, False)[texels.face_ids] for name, mask in sorted(inside.items())}

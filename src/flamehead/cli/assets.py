@@ -14,7 +14,7 @@ from flamehead.errors import InputError
 if TYPE_CHECKING:
     from flamehead.assets import FoundAsset
 
-__all__ = ["Assets", "Describe", "Doctor"]
+__all__ = ["Assets", "Describe", "Doctor", "ExportBuiltin"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,35 @@ class Describe:
 
 
 @dataclass(frozen=True)
+class ExportBuiltin:
+    """Write the built-in head in FLAME's file formats, for programs that know only these; its licence is MIT."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder to write into; it need not exist."""
+    overwrite: bool = False
+    """Replace the files of an earlier export."""
+    quiet: bool = False
+    """Print nothing but errors."""
+
+    def run(self) -> int:
+        from flamehead.builtin.export import export_builtin
+
+        files = export_builtin(self.folder, overwrite=self.overwrite)
+        if not self.quiet:
+            size = sum(file.stat().st_size for file in files) / 1e6
+            print(f"Wrote {len(files)} files, {size:.0f} MB, to {self.folder}; start with {files[0]}.")
+        return 0
+
+
+@dataclass(frozen=True)
 class Assets:
     """FLAME files: find them, say what they are and what they enable."""
 
-    command: Annotated[Doctor, tyro.conf.subcommand("doctor")] | Annotated[Describe, tyro.conf.subcommand("describe")]
+    command: (
+        Annotated[Doctor, tyro.conf.subcommand("doctor")]
+        | Annotated[Describe, tyro.conf.subcommand("describe")]
+        | Annotated[ExportBuiltin, tyro.conf.subcommand("export-builtin")]
+    )
 
     def run(self) -> int:
         return self.command.run()

@@ -65,10 +65,10 @@ def _check(command: FitPhotos) -> None:
         raise UsageError("No photo was given; the usage is: flamehead fit IMAGE... --out DIR")
     if command.landmarks is not None and len(command.images) > 1:
         raise InputError(f"One landmark file cannot serve {len(command.images)} photos; fit them one by one.")
-    if command.landmarks is not None and command.face:
-        raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
     if command.face < 0:
         raise InputError(f"Asked for face {command.face}; give 0 for the largest, 1 for the next, and so on.")
+    if command.landmarks is not None and command.face:
+        raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
 

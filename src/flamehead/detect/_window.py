@@ -26,7 +26,7 @@ class Window:
     angle: float = 0.0
     """Radians; the window's x axis is the picture's, turned by this from x towards y."""
 
-    def canvas_to_picture(self, points: Float[np.ndarray, "*batch L 2"], size: int) -> Float[np.ndarray, "*batch L 2"]:
+    def canvas_to_picture(self, points: Float[np.ndarray, "*batch 2"], size: int) -> Float[np.ndarray, "*batch 2"]:
         """Map pixels of the canvas that `cut` returns to pixels of the picture."""
         scale = self.side / size
         turn = np.array(_rotation(self.angle)).reshape(2, 2)

@@ -215,7 +215,7 @@ class _Posed:
     """World rotation of each joint."""
     rest: Float[np.ndarray, "J 3"]
     positions: Float[np.ndarray, "J 3"]
-    shares: tuple[Float[np.ndarray, "P 3"], ...]
+    shares: tuple[Float[np.ndarray, "_ 3"], ...]
 
 
 def _pose(model: LandmarkModel, state: HeadState) -> _Posed:

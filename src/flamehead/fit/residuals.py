@@ -41,7 +41,7 @@ def project_residuals(
     targets: ImageTargets,
     *,
     log_focal: float,
-) -> tuple[Float[np.ndarray, "2L"], Float[np.ndarray, "2L N+1"]]:
+) -> tuple[Float[np.ndarray, "2*L"], Float[np.ndarray, "2*L N+1"]]:
     """Distances between projected and seen points, r = whitening @ (focal * (x, -y) / -z + center - seen).
 
     Args:

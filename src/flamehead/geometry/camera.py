@@ -10,15 +10,17 @@ __all__ = ["project", "world_to_camera"]
 
 
 def world_to_camera(
-    points: Float[Tensor, "*batch N 3"], rotation: Float[Tensor, "*batch 3 3"], translation: Float[Tensor, "*batch 3"]
-) -> Float[Tensor, "*batch N 3"]:
+    points: Float[Tensor, "*#batch N 3"],
+    rotation: Float[Tensor, "*#batch 3 3"],
+    translation: Float[Tensor, "*#batch 3"],
+) -> Float[Tensor, "*#batch N 3"]:
     """Bring world points into the camera's frame: `x_camera = rotation @ x_world + translation`."""
     return torch.einsum("...ij,...nj->...ni", rotation, points) + translation[..., None, :]
 
 
 def project(
-    points_camera: Float[Tensor, "*batch N 3"], focal: Float[Tensor, "*batch 2"], center: Float[Tensor, "*batch 2"]
-) -> Float[Tensor, "*batch N 2"]:
+    points_camera: Float[Tensor, "*#batch N 3"], focal: Float[Tensor, "*#batch 2"], center: Float[Tensor, "*#batch 2"]
+) -> Float[Tensor, "*#batch N 2"]:
     """Project camera points to pixels: `u = focal * (x, y) / z + center`; points behind the camera are not masked.
 
     Args:
