@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test check base-test bench clean
+.PHONY: demo test check shapes base-test bench clean
 
 demo: .venv/ready
 	$(BIN)/flamehead demo --out $(OUT)
@@ -19,6 +19,19 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# The array shapes in signatures, enforced while the tests run. Modules with compiled kernels cannot be listed, nor can
+# those whose tests hand in wrong shapes on purpose; torch.compile does not see through the checks.
+ROOMS := geometry solve fit model.lbs model.landmarks detect._window detect.schemes \
+	assets.read_model assets.embeddings assets.masks assets.find assets.model_file \
+	raster._grid raster._reference raster.fragments \
+	render._samples render.marks render.shade render.sheet render.views render.wireframe
+shapes: .venv/ready
+	$(BIN)/python -m pytest -m "not slow" -k "not compile and not wrong_shape" \
+		--jaxtyping-packages=$(subst $() $(),,$(ROOMS:%=flamehead.%,))beartype.beartype \
+		tests/geometry tests/solve tests/fit tests/model tests/raster tests/render \
+		tests/detect/test_window.py tests/detect/test_schemes.py \
+		tests/assets/test_read_model.py tests/assets/test_embeddings.py tests/assets/test_find.py tests/test_pipeline.py
 
 # The base package alone, without extras, on NumPy 2.
 base-test: .venv-base/ready

@@ -2,11 +2,11 @@
 
 Nothing here is measured on a person or copied from a model. A crude head is composed of three blended ellipsoids and
 a few Gaussian bumps, with proportions from published head measurements (adult means after Farkas, "Anthropometry of
-the Head and Face", 1994: exocanthion distance 8.9 cm, intercanthal 3.2, mouth width 5.1, nose width 3.4, sellion to menton
-11.9, head breadth 15.2, head length 19.5 cm). It is painted, rendered by ray marching, and shown once to MediaPipe's
-face mesh, which answers with 468 points in three dimensions. They are made symmetric and scaled. The triangles come
-from the public list of edges `FACEMESH_TESSELATION` (all 3-cycles that bound a face), the mirror map from matching
-the detected points with their own reflection.
+the Head and Face", 1994: exocanthion distance 8.9 cm, intercanthal 3.2, mouth width 5.1, nose width 3.4, sellion to
+menton 11.9, head breadth 15.2, head length 19.5 cm). It is painted, rendered by ray marching, and shown once to
+MediaPipe's face mesh, which answers with 468 points in three dimensions. They are made symmetric and scaled. The
+triangles come from the public list of edges `FACEMESH_TESSELATION` (all 3-cycles that bound a face), the mirror map
+from matching the detected points with their own reflection.
 
     python tools/make_face_table.py src/flamehead/builtin/face_table.npz [--picture crude.png]
 """

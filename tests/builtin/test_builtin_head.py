@@ -216,17 +216,20 @@ def test_two_processes_build_the_same_head_and_threads_change_nothing(tmp_path):
             np.testing.assert_array_equal(table, tables[2][name], err_msg=name)
 
 
-def test_a_damaged_or_unwritable_cache_is_no_obstacle(tmp_path, monkeypatch, caplog):
-    from flamehead.builtin import head as module
+def test_a_damaged_or_unwritable_cache_is_no_obstacle(tmp_path, caplog):
+    from flamehead.builtin._cache import cached
 
-    monkeypatch.setattr(module, "_build", lambda: {"template": np.zeros(3)})
+    def build():
+        return {"template": np.zeros(3)}
+
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(b"PK\x03\x04 torn")
-    assert module._read(damaged) is None and "damaged" in caplog.text
-    module._write(Path(os.devnull) / "sub" / "head.npz", {"template": np.zeros(3)})
+    assert set(cached(damaged, build)) == {"template"} and "damaged" in caplog.text
+    assert set(cached(Path(os.devnull) / "sub" / "head.npz", build)) == {"template"}
     assert "cannot be kept" in caplog.text
-    module._write(tmp_path / "new" / "head.npz", {"template": np.zeros(3)})
-    assert set(module._read(tmp_path / "new" / "head.npz")) == {"template"}
+    cached(tmp_path / "new" / "head.npz", build)
+    kept = cached(tmp_path / "new" / "head.npz", lambda: pytest.fail("built again"))
+    assert set(kept) == {"template"}
 
 
 def test_the_cache_is_keyed_by_content(head):

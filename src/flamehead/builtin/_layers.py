@@ -15,7 +15,7 @@ __all__ = ["noise", "skin_layers", "spots"]
 
 _REACH = 1.6
 """Outlines colour nothing further away than this, cm."""
-_EAR_HALF = (3.25, 2.15)
+_EAR_HALF = (3.10, 2.10)
 _HAIRLINE = np.array(
     [
         # z and y, cm: nape, behind the ear, over it, sideburn, temple, forehead.
@@ -23,9 +23,9 @@ _HAIRLINE = np.array(
         (-12.6, -5.4),
         (-10.6, -4.6),
         (-9.0, -3.0),
-        (-7.6, 0.6),
-        (-6.8, 3.2),
-        (-3.6, 4.2),
+        (-7.8, -0.8),
+        (-6.8, 1.2),
+        (-3.6, 2.6),
         (-2.9, 1.0),
         (-2.0, 0.6),
         (-1.5, 2.2),
@@ -97,7 +97,7 @@ def skin_layers(
         "large": noise(p, 4.5, seed=1),
         "medium": noise(p, 1.6, seed=2),
         "strands": noise(p * [1.5, 1.1, 0.45], 1.1, seed=5, waves=18),
-        "fine": noise(p, 0.6, seed=3, waves=18),
+        "fine": noise(p, 0.6, seed=3, waves=24),
     }
     out["beard"] = _beard(q, out)
     out["hair"] = _hair(q, out)
@@ -150,7 +150,8 @@ def _hair(q: Float[np.ndarray, "N 3"], layers: Mapping[str, np.ndarray]) -> Floa
     edge = np.where(q[:, 2] > 0.6, np.minimum(edge, middle), edge)
     edge = edge + 0.13 * layers["medium"] + 0.09 * layers["fine"]
     r = np.hypot((q[:, 1] - EAR_CENTER[0]) / _EAR_HALF[0], (q[:, 2] - EAR_CENTER[1] + 0.35) / _EAR_HALF[1])
-    return np.minimum(q[:, 1] - edge, 5.0 * (r - 1.02))
+    # The rim of the ear leans out of its ellipse, but no skull is as wide as that.
+    return np.minimum(np.minimum(q[:, 1] - edge, 5.0 * (r - 1.0)), 5.0 * (7.7 - q[:, 0]))
 
 
 def _brow(q: Float[np.ndarray, "N 3"], brow: Float[np.ndarray, "10 3"]) -> tuple[np.ndarray, np.ndarray]:

@@ -27,8 +27,8 @@ def _color(red: float, green: float, blue: float) -> Float[np.ndarray, "3"]:
 
 IRIS_RADIUS = 0.60
 PUPIL_RADIUS = 0.21
-_BLOCK = 4096
-_SKIN, _SKIN_STEP = _color(0.560, 0.358, 0.258), _color(0.205, 0.146, 0.114)
+_BLOCK = 16384
+_SKIN, _SKIN_STEP = _color(0.560, 0.358, 0.258), _color(0.405, 0.272, 0.205)
 """Linear RGB of skin between pale and dark, and half the way to either end."""
 _MELANIN = _color(0.55, 0.85, 1.10)
 _BLOOD = _color(0.10, 0.62, 0.52)
@@ -117,9 +117,7 @@ class Paint:
         glint[part == 1] = layers.eye["glint"]
         return out + glint[:, None] * (0.90 - out)
 
-    def layers(
-        self, rest: Float[np.ndarray, "N 3"], part: Int[np.ndarray, "N"], *, with_spots: bool = False
-    ) -> Layers:
+    def layers(self, rest: Float[np.ndarray, "N 3"], part: Int[np.ndarray, "N"], *, with_spots: bool = False) -> Layers:
         """Masks of all points; those of freckles and moles, which the mean look has none of, on demand."""
         skin = skin_layers(rest[part == 0], self.contours, self.eye_center)
         if with_spots:
@@ -149,7 +147,7 @@ class Paint:
         """Share of light that is mirrored rather than scattered, the same for red, green and blue."""
         s = layers.skin
         oily = 0.5 * s["forehead"] + 0.8 * s["nose"] + 0.4 * s["bridge"] + 0.3 * s["chin"]
-        skin = 0.042 + 0.016 * oily + 0.003 * s["fine"] + look.gloss * (0.0055 + 0.0065 * oily)
+        skin = 0.042 + 0.016 * oily + 0.0015 * s["medium"] + look.gloss * (0.0055 + 0.0065 * oily)
         skin -= s["beard"] * (0.004 + 0.003 * look.stubble)
         lips = step(s["lips"], -0.10, 0.12)
         skin += lips * (0.016 + 0.003 * look.lip_redness - skin * 0.1)
@@ -180,7 +178,9 @@ class Paint:
         d = p - side * self.eye_center
         r, angle = np.hypot(d[:, 0], d[:, 1]), np.arctan2(d[:, 1], d[:, 0] * side[:, 0])
         ahead = d[:, 2] > 0.0
-        fibre = np.cos(17.0 * angle + 3.0 * np.sin(2.0 * angle)) + np.cos(11.0 * angle + 2.0 + 2.0 * np.cos(3.0 * angle))
+        fibre = np.cos(17.0 * angle + 3.0 * np.sin(2.0 * angle)) + np.cos(
+            11.0 * angle + 2.0 + 2.0 * np.cos(3.0 * angle)
+        )
         masks = {
             "iris": (1.0 - step(r, IRIS_RADIUS - 0.045, IRIS_RADIUS + 0.035)) * ahead,
             "limbus": np.exp(-(((r - IRIS_RADIUS) / 0.065) ** 2)) * ahead,
@@ -219,30 +219,32 @@ def _pigments(
     red = blood + (0.20 + 0.12 * look.blush) * s["cheek"] + (0.24 + 0.16 * look.nose_redness) * s["nose"]
     red += (0.22 + 0.14 * look.ear_redness) * s["ear"] + 0.12 * s["chin"] + 0.10 * s["fold"] + 0.20 * s["concha"]
     red += 0.10 * s["lid"] + 0.16 * s["waterline"] - 0.08 * s["forehead"] - 0.06 * s["neck"]
-    red += uneven * (0.030 * s["large"] + 0.035 * s["medium"] + 0.020 * s["fine"])
-    red += 0.11 * look.redness - 0.12 * look.mouth_pallor * s["mouth"]
-    brown = melanin + 0.05 * s["neck"] + (0.12 + 0.09 * look.eye_bags) * s["bag"] - 0.05 * look.mouth_pallor * s["mouth"]
+    red += uneven * (0.030 * s["large"] + 0.035 * s["medium"] + 0.012 * s["fine"])
+    red += 0.075 * look.redness - 0.12 * look.mouth_pallor * s["mouth"]
+    brown = (
+        melanin + 0.05 * s["neck"] + (0.12 + 0.09 * look.eye_bags) * s["bag"] - 0.05 * look.mouth_pallor * s["mouth"]
+    )
     brown += (0.10 + 0.05 * look.orbit_darkness) * s["lid"] + (0.16 + 0.05 * look.orbit_darkness) * s["socket"]
     brown += (0.14 + 0.10 * look.orbit_darkness) * s["orbit"]
-    brown += uneven * (0.020 * s["medium"] - 0.012 * s["large"] + 0.012 * s["fine"])
+    brown += uneven * (0.020 * s["medium"] - 0.012 * s["large"] + 0.008 * s["fine"])
     if look.tan:
         sun = 0.7 * s["forehead"] + s["nose"] + 0.8 * s["bridge"] + 0.8 * s["cheekbone"] + 0.4 * s["cheek"]
         brown += 0.07 * look.tan * sun
     if "freckles" in s:
-        brown += 0.22 * look.freckles * s["freckles"] + 0.20 * look.moles * s["moles"]
+        brown += 0.16 * look.freckles * s["freckles"] + 0.20 * look.moles * s["moles"]
     base = _SKIN + 0.5 * look.lightness * _SKIN_STEP
-    out = base * np.exp(-brown[:, None] * _MELANIN - red[:, None] * _BLOOD - 0.5 * look.yellowness * _BILE)
+    out = base * np.exp(-brown[:, None] * _MELANIN - red[:, None] * _BLOOD - 0.24 * look.yellowness * _BILE)
     return out * (1.0 - 0.05 * (1.0 + look.eye_bags) * s["bag"][:, None] * _color(1.0, 0.6, 0.2))
 
 
 def _cover(out: Float[np.ndarray, "S 3"], s: dict[str, np.ndarray], look: Look) -> None:
     """What lies over the bare skin."""
-    _blend(out, s["beard"] * (0.085 + 0.060 * look.stubble), _color(0.125, 0.105, 0.100))
+    _blend(out, s["beard"] * (0.090 + 0.072 * look.stubble), _color(0.125, 0.105, 0.100))
     _lips(out, s, look)
     _blend(out, 0.88 * s["nostril"], _color(0.055, 0.018, 0.015))
     _blend(out, 0.30 * s["waterline"] * (1.0 - s["lash"]), _color(0.40, 0.19, 0.16))
-    color = _color(0.050, 0.033, 0.022) * (1.0 + 0.36 * look.hair_lightness)
-    _blend(out, _hair_amount(s, look), color * (1.0 + 0.16 * s["strands"])[:, None])
+    color = _color(0.042, 0.028, 0.019) * (1.0 + 0.36 * look.hair_lightness)
+    _blend(out, _hair_amount(s, look), color * (1.0 + 0.10 * s["strands"])[:, None])
     _blend(out, _brow_amount(s, look), 0.95 * color)
     _blend(out, (0.86 + 0.06 * look.lash_darkness) * s["lash"], _color(0.020, 0.012, 0.010))
 
@@ -260,7 +262,7 @@ def _lips(out: Float[np.ndarray, "S 3"], s: dict[str, np.ndarray], look: Look) -
 
 def _hair_amount(s: dict[str, np.ndarray], look: Look) -> Float[np.ndarray, "S"]:
     cover = step(s["hair"], -0.45, 0.95)
-    return cover * (0.88 + 0.060 * look.hair_density + 0.025 * s["strands"])
+    return cover * (0.90 + 0.050 * look.hair_density)
 
 
 def _brow_amount(s: dict[str, np.ndarray], look: Look) -> Float[np.ndarray, "S"]:

@@ -3,8 +3,8 @@
     diffuse = mean_diffuse + diffuse_basis c,   specular = mean_specular + specular_basis c,   c ~ N(0, 1)
 
 in linear RGB with the same c, like the public albedo morphable models for FLAME (diffuse and specular albedo share their
-coefficients). The components come from our own paint, not from people: each is the change of the painted texture
-between two looks two standard deviations to either side of the mean, divided by four.
+coefficients). The components come from our own paint, not from people: each is the change of the painted texture when
+one trait of the look, or one smooth field of the pigments, moves by one standard deviation.
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ __all__ = ["BuiltinAlbedo", "albedo_tables", "builtin_albedo", "decode"]
 SIZE = 512
 _FIELD_REACH = 5.0
 """Of the smooth colour fields, cm."""
-_FIELDS = (("even", 1, 0.07, 0.00), ("even", 2, 0.00, 0.09), ("even", 3, 0.06, 0.05), ("even", 4, -0.05, 0.07)) + (
-    ("odd", 0, 0.05, 0.00),
-    ("odd", 1, 0.00, 0.07),
+_FIELDS = (
+    ("even", 1, 0.050, 0.000),
+    ("even", 2, 0.000, 0.045),
+    ("even", 3, 0.035, 0.020),
+    ("even", 4, -0.030, 0.030),
+    ("odd", 0, 0.025, 0.000),
+    ("odd", 1, 0.000, 0.030),
 )
 """Smooth colour fields: mirror parity, number, standard deviation of melanin and of blood."""
+
 
 @dataclass(frozen=True)
 class BuiltinAlbedo:
@@ -92,20 +97,19 @@ def albedo_tables(mesh: HeadMesh, uv: UvLayout, paint: Paint, *, size: int = SIZ
     rest, part = texels_on_head(mesh, uv, table)
     layers = paint.layers(rest, part, with_spots=True)
     rows = nearest_rows(table.valid)
-    looks = [(field.name, Look(**{field.name: 2.0}), Look(**{field.name: -2.0})) for field in fields(Look)]
+    mean, mean_specular = paint.diffuse(layers, Look()), paint.specular(layers, Look())
+    looks = [(field.name, Look(**{field.name: 1.0})) for field in fields(Look)]
     smooth = _fields(mesh, table, layers)
-    diffuse = [paint.diffuse(layers, high) - paint.diffuse(layers, low) for _, high, low in looks]
-    for melanin, blood in smooth:
-        high, low = (paint.diffuse(layers, Look(), melanin=s * melanin, blood=s * blood) for s in (2.0, -2.0))
-        diffuse.append(high - low)
-    specular = [paint.specular(layers, high) - paint.specular(layers, low) for _, high, low in looks]
-    specular += [np.zeros_like(specular[0])] * len(smooth)
-    names = [name for name, _, _ in looks] + [f"field_{k + 1}" for k in range(len(smooth))]
+    diffuse = [paint.diffuse(layers, look) - mean for _, look in looks]
+    diffuse += [paint.diffuse(layers, Look(), melanin=melanin, blood=blood) - mean for melanin, blood in smooth]
+    specular = [paint.specular(layers, look) - mean_specular for _, look in looks]
+    specular += [np.zeros_like(mean_specular)] * len(smooth)
+    names = [name for name, _ in looks] + [f"field_{k + 1}" for k in range(len(smooth))]
     return {
-        "mean_diffuse": paint.diffuse(layers, Look())[rows],
-        "mean_specular": paint.specular(layers, Look())[rows],
-        "diffuse_basis": np.stack([(0.25 * change).astype(np.float16)[rows] for change in diffuse]),
-        "specular_basis": np.stack([(0.25 * change).astype(np.float16)[rows] for change in specular]),
+        "mean_diffuse": mean[rows],
+        "mean_specular": mean_specular[rows],
+        "diffuse_basis": np.stack([change.astype(np.float16)[rows] for change in diffuse]),
+        "specular_basis": np.stack([change.astype(np.float16)[rows] for change in specular]),
         "names": np.array(names),
         "uv": uv.uv,
         "uv_faces": uv.faces,

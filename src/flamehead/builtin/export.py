@@ -99,7 +99,7 @@ def export_builtin(
         raise
     except OSError as error:
         raise InputError(
-            f"Cannot write the built-in head into {target} ({error.strerror or error}); it needs about 400 MB, so free "
+            f"Cannot write the built-in head into {target} ({error.strerror or error}); it needs about 200 MB, so free "
             "some space or name another folder."
         ) from error
     return tuple(target / name for name in EXPORTED)

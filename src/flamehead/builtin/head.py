@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from flamehead._atomic import atomic_path
 from flamehead.assets import FlameArrays, LandmarkEmbedding
-from flamehead.assets.folders import user_cache_folder
+from flamehead.builtin._cache import cache_path, cached
 from flamehead.builtin.albedo import Paint, make_paint, part_of_vertex, to_srgb
+from flamehead.builtin.contour import dynamic_contour
 from flamehead.builtin.expression import expression_basis
 from flamehead.builtin.identity import shape_basis
 from flamehead.builtin.joints import joint_positions, joint_regressor, pose_basis, skin_weights
@@ -25,7 +21,7 @@ from flamehead.builtin.landmarks import landmark_embeddings
 from flamehead.builtin.mesh import build_mesh
 from flamehead.builtin.regions import vertex_regions
 from flamehead.builtin.teeth import TEETH_PART
-from flamehead.errors import FlameheadError
+from flamehead.builtin.uv import uv_layout
 
 __all__ = ["RECIPE", "BuiltinHead", "builtin_head", "cache_file"]
 
@@ -33,7 +29,6 @@ RECIPE = "1"
 """Version of the recipe, and the head's fingerprint: raise it whenever parameters would mean another face."""
 N_SHAPE, N_EXPRESSION = 300, 100
 _PARENTS = (-1, 0, 1, 1, 1)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,13 +37,20 @@ class BuiltinHead:
 
     arrays: FlameArrays
     embeddings: Mapping[str, LandmarkEmbedding]
-    """By landmark scheme: ibug68, mediapipe105, mediapipe468, mediapipe478."""
+    """By landmark scheme: ibug51, ibug68, mediapipe105, mediapipe468, mediapipe478."""
+    contour_faces: Int[np.ndarray, "79 17"]
+    """The jaw contour that slides with the view: one row per degree of yaw (0, +1..+39, -1..-39), its triangles."""
+    contour_barycentric: Float[np.ndarray, "79 17 3"]
     regions: Mapping[str, Int[np.ndarray, "N"]]
     """Vertex ids by the names of FLAME_masks."""
     colors: Float[np.ndarray, "V 3"]
     """Painted vertex colours, sRGB in [0, 1]."""
     eyelids: Float[np.ndarray, "2 V 3"]
     """Displacements (metres) that close the left and the right eye at coefficient 1, for the unposed head."""
+    uv: Float[np.ndarray, "T 2"]
+    """Texture coordinates, u to the right, v up."""
+    uv_faces: Int[np.ndarray, "F 3"]
+    """Rows of `uv` at the corners of each triangle."""
     shape_names: tuple[str, ...]
     expression_names: tuple[str, ...]
     part: Int[np.ndarray, "V"]
@@ -75,52 +77,12 @@ def builtin_head() -> BuiltinHead:
     depends on the recipe's source, so that an upgrade builds anew; later calls only read the file. Without a writable
     cache folder it is built every time.
     """
-    path = cache_file()
-    tables = _read(path)
-    if tables is None:
-        tables = _build()
-        _write(path, tables)
-    return _from_tables(tables)
+    return _from_tables(cached(cache_file(), _build))
 
 
 def cache_file() -> Path:
     """Where the built head is kept; the file need not exist yet."""
-    return user_cache_folder() / f"builtin_head_{_recipe_hash()}.npz"
-
-
-@cache
-def _recipe_hash() -> str:
-    """Hash of everything the head is made of: the sources of this room and of the landmark tables."""
-    digest = hashlib.sha256(np.__version__.split(".")[0].encode())
-    for package, names in (
-        ("flamehead.builtin", None),
-        ("flamehead.geometry", ("landmark_sets.py",)),
-    ):
-        for item in sorted(resources.files(package).iterdir(), key=lambda item: item.name):
-            if item.is_file() and (item.name in names if names else not item.name.endswith(".pyc")):
-                digest.update(item.name.encode() + item.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """The cached tables, or None when there are none or they are damaged."""
-    try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        _log.warning("The cached head %s is damaged (%s) and is built again.", path, error)
-        return None
-
-
-def _write(path: Path, tables: dict[str, np.ndarray]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            np.savez(temporary, **tables)  # pyright: ignore[reportArgumentType]
-    except (OSError, FlameheadError) as error:
-        _log.warning("The built-in head cannot be kept in %s (%s) and is built at every start.", path.parent, error)
+    return cache_path("builtin_head")
 
 
 def _build() -> dict[str, np.ndarray]:
@@ -148,12 +110,20 @@ def _build() -> dict[str, np.ndarray]:
     tables |= {f"outline_{name}": outline for name, outline in paint.contours.items()}
     tables["outline_eye"] = mesh.eye_centers[:1]
     tables |= {f"region_{name}": ids for name, ids in vertex_regions(mesh).items()}
+    layout = uv_layout(mesh)
+    contour_faces, contour_weights = dynamic_contour(mesh, tables["region_face"])
+    tables |= {
+        "uv": layout.uv,
+        "uv_faces": layout.faces,
+        "contour_faces": contour_faces,
+        "contour_barycentric": contour_weights,
+    }
     for name, embedding in landmark_embeddings(mesh).items():
         tables[f"landmarks_{name}"] = np.column_stack([embedding.face_ids, embedding.barycentric])
     return tables
 
 
-def _from_tables(tables: dict[str, np.ndarray]) -> BuiltinHead:
+def _from_tables(tables: Mapping[str, np.ndarray]) -> BuiltinHead:
     def group(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): table for name, table in tables.items() if name.startswith(prefix)}
 
@@ -177,9 +147,13 @@ def _from_tables(tables: dict[str, np.ndarray]) -> BuiltinHead:
             name: LandmarkEmbedding(table[:, 0].astype(np.int64), table[:, 1:])
             for name, table in group("landmarks_").items()
         },
+        contour_faces=tables["contour_faces"],
+        contour_barycentric=tables["contour_barycentric"],
         regions=group("region_"),
         colors=tables["colors"],
         eyelids=np.stack([expression[..., names.index(f"blink_{side}")] for side in ("left", "right")]),
+        uv=tables["uv"],
+        uv_faces=tables["uv_faces"],
         shape_names=tuple(tables["shape_names"].tolist()),
         expression_names=tuple(names),
         part=tables["part"],
