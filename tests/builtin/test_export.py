@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ import torch
 from flamehead.assets import find_beside, read_embedding, read_masks, read_model, read_npy, read_npz
 from flamehead.assets.identify import identify
 from flamehead.builtin import builtin_head
+from flamehead.builtin.albedo_space import BuiltinAlbedo
 from flamehead.builtin.export import EXPORTED, export_builtin
 from flamehead.builtin.uv_masks import find_texels
 from flamehead.data import FlameParams
@@ -41,19 +42,21 @@ def head():
 
 
 @pytest.fixture(scope="module")
-def albedo():
+def albedo(head):
     """A small albedo; the real one takes seconds to compress."""
     random = np.random.default_rng(1)
 
     def image(*shape):
         return random.random((SIZE, SIZE, 3, *shape), dtype=np.float32)
 
-    return SimpleNamespace(
+    return BuiltinAlbedo(
         mean_diffuse=0.2 + 0.3 * image(),
         mean_specular=0.1 * image(),
         diffuse_basis=0.04 * image(COLUMNS) - 0.02,
         specular_basis=0.02 * image(COLUMNS) - 0.01,
         names=tuple(f"color_{k}" for k in range(COLUMNS)),
+        uv=head.uv,
+        uv_faces=head.uv_faces,
     )
 
 
@@ -273,7 +276,7 @@ def test_a_file_in_the_way_is_one_sentence(head, albedo, tmp_path):
 
 
 def test_failure_midway_leaves_nothing(head, albedo, tmp_path):
-    broken = SimpleNamespace(**vars(albedo) | {"diffuse_basis": np.zeros((SIZE, SIZE, 3, 201), np.float32)})
+    broken = replace(albedo, diffuse_basis=np.zeros((SIZE, SIZE, 3, 201), np.float32))
     with pytest.raises(InputError, match="201 components"):
         export_builtin(tmp_path / "out", head=head, albedo=broken)
     assert not list(tmp_path.iterdir())

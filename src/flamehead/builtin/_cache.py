@@ -18,6 +18,8 @@ from flamehead.errors import FlameheadError
 
 __all__ = ["cache_path", "cached"]
 
+_NOT_RECIPE = ("export.py", "export_readme.txt", "teeth.py", "uv_masks.py")
+"""Files that use the built tables and do not make them."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,11 +51,9 @@ def cache_path(name: str) -> Path:
 def _recipe_hash() -> str:
     """Hash of everything the head is made of: the sources of this room and of the landmark tables."""
     digest = hashlib.sha256(np.__version__.split(".")[0].encode())
-    for package, names in (
-        ("flamehead.builtin", None),
-        ("flamehead.geometry", ("landmark_sets.py",)),
-    ):
-        for item in sorted(resources.files(package).iterdir(), key=lambda item: item.name):
-            if item.is_file() and (item.name in names if names else not item.name.endswith(".pyc")):
-                digest.update(item.name.encode() + item.read_bytes())
+    files = [item for item in resources.files("flamehead.builtin").iterdir() if item.name not in _NOT_RECIPE]
+    files.append(resources.files("flamehead.geometry") / "landmark_sets.py")
+    for item in sorted(files, key=lambda item: item.name):
+        if item.is_file() and not item.name.endswith(".pyc"):
+            digest.update(item.name.encode() + item.read_bytes())
     return digest.hexdigest()[:16]

@@ -135,7 +135,7 @@ class Paint:
             melanin: more pigment in the skin, at each of its points or everywhere.
             blood: likewise.
         """
-        out = np.empty((len(layers.part), 3), np.float32)
+        out = np.zeros((len(layers.part), 3), np.float32)
         out[layers.part == 0] = _skin(layers.skin, look, melanin, blood)
         out[layers.part == 1] = _eyeball(layers.eye, look)
         inside = layers.depth[layers.part == 2, None]

@@ -2,9 +2,9 @@
 
     diffuse = mean_diffuse + diffuse_basis c,   specular = mean_specular + specular_basis c,   c ~ N(0, 1)
 
-in linear RGB with the same c, like the public albedo morphable models for FLAME (diffuse and specular albedo share their
-coefficients). The components come from our own paint, not from people: each is the change of the painted texture when
-one trait of the look, or one smooth field of the pigments, moves by one standard deviation.
+in linear RGB with the same c, as in the public albedo morphable models for FLAME. The components come from our own
+paint, not from people: each is the change of the painted texture when one trait of the look, or one smooth field of
+the pigments, moves by one standard deviation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
 from flamehead.builtin._cache import cache_path, cached
-from flamehead.builtin.albedo import Layers, Look, Paint, make_paint, to_srgb
+from flamehead.builtin.albedo import Look, Paint, to_srgb
 from flamehead.builtin.fields import parity_functions
-from flamehead.builtin.mesh import HeadMesh, build_mesh
+from flamehead.builtin.head import builtin_head
 from flamehead.builtin.sampling import HEAD_VERTICES
-from flamehead.builtin.texture import TexelTable, nearest_rows, texel_table, texels_on_head
-from flamehead.builtin.uv import UvLayout, uv_layout
+from flamehead.builtin.texture import nearest_rows, texel_table, texels_on_head
 from flamehead.errors import InputError
 
 __all__ = ["BuiltinAlbedo", "albedo_tables", "builtin_albedo", "decode"]
@@ -65,8 +64,12 @@ def builtin_albedo() -> BuiltinAlbedo:
 
 
 def _build() -> dict[str, np.ndarray]:
-    mesh = build_mesh()
-    return albedo_tables(mesh, uv_layout(mesh), make_paint(mesh))
+    head = builtin_head()
+    outlines = dict(head.outlines)
+    paint = Paint(outlines, outlines.pop("eye")[0])
+    faces = head.arrays.faces.astype(np.int64)
+    # A triangle between skin and a pocket belongs to the pocket: the largest part of its corners.
+    return albedo_tables(100.0 * head.arrays.template, faces, head.part[faces].max(1), head.uv, head.uv_faces, paint)
 
 
 def decode(albedo: BuiltinAlbedo, coefficients: Float[np.ndarray, "k"]) -> Float[np.ndarray, "512 512 3"]:
@@ -91,15 +94,31 @@ def decode(albedo: BuiltinAlbedo, coefficients: Float[np.ndarray, "k"]) -> Float
     return to_srgb(linear).astype(np.float32)
 
 
-def albedo_tables(mesh: HeadMesh, uv: UvLayout, paint: Paint, *, size: int = SIZE) -> dict[str, np.ndarray]:
-    """Everything that the cache keeps: bases in half precision, components first, specular with one channel."""
-    table = texel_table(uv.uv, uv.faces, size)
-    rest, part = texels_on_head(mesh, uv, table)
+def albedo_tables(
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    part_of_face: Int[np.ndarray, "F"],
+    uv: Float[np.ndarray, "T 2"],
+    uv_faces: Int[np.ndarray, "F 3"],
+    paint: Paint,
+) -> dict[str, np.ndarray]:
+    """Everything that the cache keeps: bases in half precision, components first, specular with one channel.
+
+    Args:
+        vertices: of the neutral head, cm.
+        faces: triangles.
+        part_of_face: as `Paint` wants it.
+        uv: texture coordinates.
+        uv_faces: rows of `uv` for each triangle.
+        paint: what to bake.
+    """
+    table = texel_table(uv, uv_faces, SIZE)
+    rest, part = texels_on_head(table, vertices, faces, part_of_face)
     layers = paint.layers(rest, part, with_spots=True)
     rows = nearest_rows(table.valid)
     mean, mean_specular = paint.diffuse(layers, Look()), paint.specular(layers, Look())
     looks = [(field.name, Look(**{field.name: 1.0})) for field in fields(Look)]
-    smooth = _fields(mesh, table, layers)
+    smooth = _fields(vertices, faces[table.face_ids[part == 0]], table.barycentric[part == 0])
     diffuse = [paint.diffuse(layers, look) - mean for _, look in looks]
     diffuse += [paint.diffuse(layers, Look(), melanin=melanin, blood=blood) - mean for melanin, blood in smooth]
     specular = [paint.specular(layers, look) - mean_specular for _, look in looks]
@@ -111,8 +130,8 @@ def albedo_tables(mesh: HeadMesh, uv: UvLayout, paint: Paint, *, size: int = SIZ
         "diffuse_basis": np.stack([change.astype(np.float16)[rows] for change in diffuse]),
         "specular_basis": np.stack([change.astype(np.float16)[rows] for change in specular]),
         "names": np.array(names),
-        "uv": uv.uv,
-        "uv_faces": uv.faces,
+        "uv": uv,
+        "uv_faces": uv_faces,
     }
 
 
@@ -131,18 +150,16 @@ def from_tables(tables: Mapping[str, np.ndarray]) -> BuiltinAlbedo:
 
 
 def _fields(
-    mesh: HeadMesh, table: TexelTable, layers: Layers
+    vertices: Float[np.ndarray, "V 3"], corners: Int[np.ndarray, "S 3"], weights: Float[np.ndarray, "S 3"]
 ) -> list[tuple[Float[np.ndarray, "S"], Float[np.ndarray, "S"]]]:
     """Melanin and blood of each smooth field at the skin's texels: eigenfunctions of a Gaussian process on the head."""
-    points = mesh.vertices[:HEAD_VERTICES]
+    points = vertices[:HEAD_VERTICES]
     samples = np.arange(0, HEAD_VERTICES, 10)
     near, far = (
         np.exp(-0.5 * cdist(points, points[samples] * [sign, 1.0, 1.0], "sqeuclidean") / _FIELD_REACH**2)
         for sign in (1.0, -1.0)
     )
     functions = parity_functions(near, far, samples, 6, left=points[:, 0] >= 0.0)
-    skin = layers.part == 0
-    corners, weights = mesh.faces[table.face_ids[skin]], table.barycentric[skin]
     out = []
     for parity, number, melanin, blood in _FIELDS:
         values = functions[1 if parity == "even" else -1][:, number]

@@ -35,7 +35,7 @@ _RINGS = (
 
 
 def ear_rings() -> list[Float[np.ndarray, "K 2"]]:
-    """(y, z) of the vertices of the left ear before it is raised, ring by ring from the border inwards, then the middle."""
+    """(y, z) of the vertices of the left ear before it is raised: rings from the border inwards, the middle."""
     out = []
     for rho, count in _RINGS:
         angle = 2.0 * np.pi * (np.arange(count) + 0.5) / count

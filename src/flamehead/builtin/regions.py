@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import KDTree
+from scipy.spatial import ConvexHull, KDTree
 
 from flamehead.builtin.ears import EAR_CENTER
 from flamehead.builtin.hairline import hair_amount
@@ -31,8 +31,8 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
     lips = skin & (_inside_loop(mesh, LIPS_OUTER) & (v[:, 2] > 2.0))
     lips[mesh.lip_loop] = True
     left = np.concatenate([LEFT_EYE_RING, LEFT_BROW])
-    near_eye = KDTree(v[mesh.face_vertices[left]]).query(v)[0] < 0.7
-    left_eye = oval & near_eye & (v[:, 0] > 0.25)
+    to_lid = KDTree(v[mesh.lid_loop]).query(v)[0]
+    left_eye = oval & (_inside_hull(mesh, left, 1.12) | (to_lid < 0.9)) & (v[:, 0] > 0.3)
     right_eye = left_eye[mesh.mirror]
     nose = oval & (np.abs(v[:, 0]) < 2.0) & (v[:, 1] < 2.4) & (v[:, 1] > -2.3) & (v[:, 2] > 3.6)
     ear = (
@@ -41,11 +41,10 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
         & (np.hypot((v[:, 1] - EAR_CENTER[0]) / 3.3, (v[:, 2] - EAR_CENTER[1] + 0.3) / 2.3) < 1)
     )
     forehead = oval & (v[:, 1] > 4.5) & ~left_eye & ~right_eye
-    neck = skin & ~oval & (v[:, 1] < -6.5 + 0.35 * np.clip(v[:, 2] + 6.0, -8.0, 3.0))
+    neck = skin & ~oval & (v[:, 1] < -6.5 - 0.45 * np.clip(v[:, 2] + 6.0, -8.0, 3.0))
     scalp = skin & ~oval & ~ear & ~neck & (v[:, 1] > np.where(v[:, 2] > -5.0, 3.0, -3.5))
     boundary = skin & (v[:, 1] < -15.2)
-    margin = mesh.vertices[mesh.lid_loop]
-    left_lid = skin & left_eye & (KDTree(margin).query(v)[0] < 0.6)
+    left_lid = skin & left_eye & (to_lid < 0.6)
     forward = [(v - center)[:, 2] / EYE_RADIUS for center in mesh.eye_centers]
     left_ball, right_ball = (ids >= HEAD_VERTICES) & (ids < HEAD_VERTICES + 546), ids >= HEAD_VERTICES + 546
     left_iris = left_ball & (forward[0] > IRIS_COSINE)
@@ -79,6 +78,15 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
         "hair": skin & (hair_amount(v) > 0.5),
     }
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
+
+
+def _inside_hull(mesh: HeadMesh, points: Int[np.ndarray, "K"], scale: float) -> Bool[np.ndarray, "V"]:
+    """Vertices whose direction lies inside the convex hull of some face points, enlarged about its middle."""
+    chart = to_chart(mesh.vertices)
+    corners = chart[mesh.face_vertices[points]]
+    hull = corners[ConvexHull(corners).vertices]
+    middle = hull.mean(0)
+    return in_polygon(chart, middle + scale * (hull - middle))
 
 
 def _inside_loop(mesh: HeadMesh, loop: Int[np.ndarray, "K"]) -> Bool[np.ndarray, "V"]:

@@ -76,11 +76,14 @@ def _candidates(
 
 
 def texels_on_head(
-    mesh: HeadMesh, uv: UvLayout, table: TexelTable
+    table: TexelTable,
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    part_of_face: Int[np.ndarray, "F"],
 ) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "N"]]:
-    """Rest position, cm, and part of each valid texel."""
-    corners = mesh.vertices[mesh.faces[table.face_ids]]
-    return np.einsum("nk,nkc->nc", table.barycentric, corners), PART_OF_ISLAND[uv.island[table.face_ids]]
+    """Position and part of each valid texel."""
+    corners = vertices[faces[table.face_ids]]
+    return np.einsum("nk,nkc->nc", table.barycentric, corners), part_of_face[table.face_ids]
 
 
 def nearest_rows(valid: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "H W"]:
@@ -94,4 +97,5 @@ def nearest_rows(valid: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "H W"]:
 def bake(mesh: HeadMesh, uv: UvLayout, paint: PaintFunction, size: int) -> Float[np.ndarray, "size size C"]:
     """A texture of the painted head, row 0 at the top."""
     table = texel_table(uv.uv, uv.faces, size)
-    return paint(*texels_on_head(mesh, uv, table))[nearest_rows(table.valid)]
+    points, part = texels_on_head(table, mesh.vertices, mesh.faces, PART_OF_ISLAND[uv.island])
+    return paint(points, part)[nearest_rows(table.valid)]
