@@ -38,7 +38,7 @@ def regions(built):
     """Texels of a few regions."""
     mesh, layout, _, _ = built
     table = texel_table(layout.uv, layout.faces, 512)
-    named = vertex_regions(mesh)
+    named = vertex_regions(mesh, np.zeros(len(mesh.vertices), bool))
     rows = nearest_rows(table.valid)
 
     def texels(ids):

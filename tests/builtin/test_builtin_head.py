@@ -29,7 +29,7 @@ def edges_of(faces):
 def mirror_map(template):
     from scipy.spatial import KDTree
 
-    distance, twin = KDTree(template).query(template * [-1.0, 1.0, 1.0])
+    distance, twin = (np.asarray(out) for out in KDTree(template).query(template * [-1.0, 1.0, 1.0]))
     assert distance.max() < 1e-12
     return twin
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from flamehead.assets import FlameArrays, LandmarkEmbedding
 from flamehead.builtin._cache import cache_path, cached
+from flamehead.builtin._layers import skin_layers
 from flamehead.builtin.albedo import Paint, make_paint, part_of_vertex, to_srgb
 from flamehead.builtin.contour import dynamic_contour
 from flamehead.builtin.expression import expression_basis
@@ -28,6 +29,8 @@ __all__ = ["RECIPE", "BuiltinHead", "builtin_head", "cache_file"]
 RECIPE = "1"
 """Version of the recipe, and the head's fingerprint: raise it whenever parameters would mean another face."""
 N_SHAPE, N_EXPRESSION = 300, 100
+_HAIR_EDGE = 0.25
+"""Height above the hairline, cm, where the paint's hair covers half of the skin."""
 _PARENTS = (-1, 0, 1, 1, 1)
 
 
@@ -109,7 +112,8 @@ def _build() -> dict[str, np.ndarray]:
     }
     tables |= {f"outline_{name}": outline for name, outline in paint.contours.items()}
     tables["outline_eye"] = mesh.eye_centers[:1]
-    tables |= {f"region_{name}": ids for name, ids in vertex_regions(mesh).items()}
+    hair = skin_layers(mesh.vertices, paint.contours, paint.eye_center)["hair"] > _HAIR_EDGE
+    tables |= {f"region_{name}": ids for name, ids in vertex_regions(mesh, hair).items()}
     layout = uv_layout(mesh)
     contour_faces, contour_weights = dynamic_contour(mesh, tables["region_face"])
     tables |= {

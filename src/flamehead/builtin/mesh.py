@@ -37,7 +37,7 @@ _IRIS = 1 + 32 * 4
 LEFT_IRIS_IDS = {0: 120, _IRIS: 65, _IRIS + 8: 33, _IRIS + 16: 1, _IRIS + 24: 97}
 RIGHT_IRIS_IDS = {0: 120, _IRIS + 16: 65, _IRIS + 8: 33, _IRIS: 126, _IRIS + 24: 93}
 """Ball vertex -> place in the ball's block, so that the iris ids which FLAME programs hard-code mean the same here:
-centre, image-right, top, image-left, bottom are 4051 3996 3964 3932 4028 (left) and 4597 4542 4510 4603 4570 (right)."""
+centre, image-right, top, image-left, bottom are 4051 3996 3964 3932 4028 (left), 4597 4542 4510 4603 4570 (right)."""
 EYE_FACES = (4053, 4628)
 """Triangles whose second corner is the front pole of the left and the right eyeball, as in the official embeddings."""
 _MOUTH_DEPTH = (0.45, 1.10, 2.40, 3.60)

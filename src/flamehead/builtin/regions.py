@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import ConvexHull, KDTree
 
 from flamehead.builtin.ears import EAR_CENTER
-from flamehead.builtin.hairline import hair_amount
 from flamehead.builtin.mesh import BALL_RINGS, EYE_RADIUS, HeadMesh
 from flamehead.builtin.sampling import HEAD_VERTICES, in_polygon
 from flamehead.builtin.surface import to_chart
@@ -19,8 +18,13 @@ IRIS_COSINE = float(np.cos(BALL_RINGS[4])) - 1e-6
 """Of the polar angle of the border of the iris."""
 
 
-def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
-    """Sorted vertex ids by the names of FLAME_masks, then lids, irises, sclerae, inner mouth, hair; some overlap."""
+def vertex_regions(mesh: HeadMesh, hair: Bool[np.ndarray, "V"]) -> dict[str, Int[np.ndarray, "N"]]:
+    """Sorted vertex ids by the names of FLAME_masks, then lids, irises, sclerae, inner mouth, hair; some overlap.
+
+    Args:
+        mesh: the head.
+        hair: vertices that the paint covers with hair.
+    """
     v = mesh.vertices
     ids = np.arange(len(v))
     pocket = np.zeros(len(v), bool)
@@ -75,7 +79,7 @@ def vertex_regions(mesh: HeadMesh) -> dict[str, Int[np.ndarray, "N"]]:
         "irises": left_iris | right_iris,
         "sclerae": white & ~left_iris & ~right_iris,
         "lip_inside": bag,
-        "hair": skin & (hair_amount(v) > 0.5),
+        "hair": skin & hair,
     }
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
 

@@ -85,7 +85,7 @@ def _row(
     start = 0.0
     for width, height in zip(widths, heights, strict=True):
         at = np.interp(start + 0.5 * width, along, x)
-        slope = np.arctan2(-1.24 * at, 1.0)
+        slope = float(np.arctan2(-1.24 * at, 1.0))
         for side in (1.0, -1.0):
             center = np.array([side * at, bite + sign * 0.5 * height, front - 0.62 * at**2])
             parts.append((*_tooth(center, width, height, side * slope, sign), TEETH_PART))
