@@ -2,7 +2,8 @@
 
     python tools/make_head_sheet.py docs/images
 
-Writes head_views.png, head_identities.png, head_expressions.png, head_regions.png and head_landmarks.png.
+Writes head_views.png, head_identities.png, head_expressions.png, head_regions.png, head_landmarks.png and
+head_albedo.png.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+import albedo_sheet
 from flamehead.builtin import builtin_head
 from flamehead.data import Camera, FlameParams
 from flamehead.geometry.camera import project, world_to_camera
@@ -140,8 +142,9 @@ def main() -> None:
         ("expressions", expressions(toothed)),
         ("regions", regions(plain)),
         ("landmarks", landmarks(plain)),
+        ("albedo", albedo_sheet.sheet(size=150)),
     ):
-        picture.save(folder / f"head_{name}.png", optimize=True)
+        picture.quantize(256, dither=Image.Dither.NONE).save(folder / f"head_{name}.png", optimize=True)
         print(f"wrote {folder / f'head_{name}.png'}")
 
 

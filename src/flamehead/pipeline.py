@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 
 from flamehead._types import StrPath
+from flamehead.builtin import SOURCE
 from flamehead.data import Fit, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import FlameheadError, InputError
@@ -156,18 +158,8 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
     fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
     with torch.no_grad():
         vertices = flame(fit.params).vertices
-    shown = _shown(fit.observation)
     with _timed(seconds, "overlay"):
-        sheet = overlay_sheet(
-            result.photo,
-            vertices,
-            flame.faces,
-            fit.camera,
-            detected=fit.observation.points[shown],
-            fitted=fit.fitted[shown],
-            colors=flame.colors if flame.paint is None else flame.paint,
-            rotation=exp(fit.params.root),
-        )
+        sheet = _overlay(result)
     report = _report(result)
     with atomic_folder(folder) as stage, _disk_errors_explained(folder):
         with _timed(seconds, "write"):
@@ -198,6 +190,31 @@ def _check_focal(focal: float, size: tuple[int, int]) -> None:
             f"The focal length is {focal}; give it in pixels, not in millimetres: from {low:.0f} to {high:.0f} for an "
             f"image of {size[0]} x {size[1]}, or none to estimate it."
         )
+
+
+def _overlay(result: ImageFit) -> Float[np.ndarray, "h w 3"]:
+    """The picture of a fit. The built-in head shows its teeth there; its mesh on disk keeps FLAME's 5023 vertices."""
+    fit, flame = result.fit, result.flame
+    if flame.arrays.source == SOURCE and "teeth" not in flame.regions:
+        flame = _head_with_teeth().to(flame.template)
+    shown = _shown(fit.observation)
+    with torch.no_grad():
+        vertices = flame(fit.params).vertices
+    return overlay_sheet(
+        result.photo,
+        vertices,
+        flame.faces,
+        fit.camera,
+        detected=fit.observation.points[shown],
+        fitted=fit.fitted[shown],
+        colors=flame.colors if flame.paint is None else flame.paint,
+        rotation=exp(fit.params.root),
+    )
+
+
+@cache
+def _head_with_teeth() -> Flame:
+    return load_flame(teeth=True)
 
 
 def _shown(seen: Observation) -> Int[np.ndarray, "K"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from flamehead._types import StrPath
@@ -51,9 +52,18 @@ def _folder(variable: str, *, xdg: str, unix: str, mac: str, windows: str = "") 
 def _platform_folder(*, xdg: str, unix: str, mac: str, windows: str = "") -> Path:
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "flamehead" / windows
+        return (Path(local) if local else _home() / "AppData" / "Local") / "flamehead" / windows
     if sys.platform == "darwin":
-        return Path.home() / "Library" / mac / "flamehead"
+        return _home() / "Library" / mac / "flamehead"
     base = os.environ.get(xdg, "")
     # The XDG specification says that relative paths count as unset.
-    return (Path(base) if Path(base).is_absolute() else Path.home() / unix) / "flamehead"
+    return (Path(base) if Path(base).is_absolute() else _home() / unix) / "flamehead"
+
+
+def _home() -> Path:
+    """The user's home folder, or one among the temporary files for a user without: a container's, for example."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return Path(tempfile.gettempdir()) / f"flamehead-{user}"

@@ -67,8 +67,11 @@ def parse_npy(data: bytes, name: str) -> Any:
     found = len(data) - header.start
     if size > found:
         raise InputError(f"{name} is cut short ({found} of {size} bytes); {_AGAIN}.")
-    flat = np.frombuffer(data, dtype=header.dtype, count=math.prod(header.shape), offset=header.start)
-    shaped = flat.reshape(header.shape, order="F" if header.fortran else "C")
+    try:
+        flat = np.frombuffer(data, dtype=header.dtype, count=math.prod(header.shape), offset=header.start)
+        shaped = flat.reshape(header.shape, order="F" if header.fortran else "C")
+    except ValueError as error:
+        raise InputError(f"{name} holds an array of a shape that NumPy cannot make; {_AGAIN}.") from error
     return shaped.astype(header.dtype.newbyteorder("="))
 
 
@@ -135,7 +138,7 @@ def _parse_header(data: bytes, name: str) -> ArrayHeader:
         sizes = tuple(int(size) for size in shape)
         if min(sizes, default=0) < 0 or not isinstance(descr, str | list):
             raise ValueError("no sensible shape")
-    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError) as error:
+    except (ValueError, SyntaxError, KeyError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise InputError(f"{name} has a damaged NumPy header; {_AGAIN}.") from error
     if not isinstance(descr, str) or not re.fullmatch(r"[<>|=]?(b1|\?|[iu][1248]|f[248]|[SU]\d{1,6}|O8?)", descr):
         raise UnsafeFile(f"{name} holds an array of type {str(descr)[:60]!r}, which a FLAME file never has; {_AGAIN}.")

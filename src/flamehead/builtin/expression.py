@@ -165,6 +165,9 @@ def _middle_fields(
         "chin_raise": chin * [0.0, 0.30, 0.12] + (lower_mid + upper_mid) * [0.0, 0.18, 0.08],
         "jaw_sideways": jaw[:, None] * [0.55, 0.0, 0.0],
         "jaw_forward": jaw[:, None] * [0.0, 0.02, 0.50],
+        "viseme_fv": lower_mid * [0.0, 0.20, -0.16] + upper_mid * [0.0, 0.10, 0.02],
+        "viseme_sh": rim * (up * [0.0, 0.14, 0.24] + low * [0.0, -0.14, 0.24]) + lips * 0.10 * inward,
+        "viseme_ee": rim * (up * [0.0, 0.10, -0.04] + low * [0.0, -0.14, -0.04]) - lips * 0.14 * inward,
         "nostrils_flare": bump(np.abs(v) * [1, 0, 0] + v * [0, 1, 1], (1.4, -1.4, 4.9), (0.5, 0.5, 0.8))[:, None]
         * np.concatenate([0.16 * np.sign(x), 0 * x, 0 * x], 1),
     }

@@ -24,10 +24,12 @@ from flamehead.builtin.regions import vertex_regions
 from flamehead.builtin.teeth import TEETH_PART
 from flamehead.builtin.uv import uv_layout
 
-__all__ = ["RECIPE", "BuiltinHead", "builtin_head", "cache_file"]
+__all__ = ["RECIPE", "SOURCE", "BuiltinHead", "builtin_head", "cache_file"]
 
 RECIPE = "1"
 """Version of the recipe, and the head's fingerprint: raise it whenever parameters would mean another face."""
+SOURCE = "built-in head"
+"""`FlameArrays.source` of the head."""
 N_SHAPE, N_EXPRESSION = 300, 100
 _HAIR_EDGE = 0.25
 """Height above the hairline, cm, where the paint's hair covers half of the skin."""
@@ -143,7 +145,7 @@ def _from_tables(tables: Mapping[str, np.ndarray]) -> BuiltinHead:
         joint_regressor=tables["joint_regressor"],
         parents=_PARENTS,
         fingerprint=f"builtin-{RECIPE}",
-        source="built-in head",
+        source=SOURCE,
     )
     return BuiltinHead(
         arrays=arrays,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from torch import Tensor
 
+from flamehead.raster._compile import compiled
 from flamehead.raster._grid import HALF, NEAR, SUBPIXEL
 from flamehead.raster.fragments import Fragments
 
@@ -49,13 +49,13 @@ def gather(
     return torch.from_numpy(out)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _snap(value):
     """Nearest position on the sub-pixel grid; NaN and infinity stay what they are."""
     return np.floor(np.float64(value) * SUBPIXEL + 0.5)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _edge(ax, ay, bx, by, sign):
     """Coefficients of `e(x, y) = slope_x x + slope_y y + offset`, positive inside, and the least value that is inside.
 
@@ -67,7 +67,7 @@ def _edge(ax, ay, bx, by, sign):
     return slope_x, slope_y, offset, least
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _show(points, faces, width, height, cull, ids, nearest):
     """Write the face with the greatest 1/z at every pixel; the first one wins a tie."""
     for face in range(faces.shape[0]):
@@ -116,7 +116,7 @@ def _show(points, faces, width, height, cull, ids, nearest):
                     block_ids[lane] = np.int32(face) if seen else old_id
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _resolve(points, faces, padded_ids, ids, barycentric, depth):
     """Perspective-correct barycentrics `e_k / z_k / sum`, and depth, from the ids; setup is shared along a run."""
     height, width = ids.shape
@@ -149,7 +149,7 @@ def _resolve(points, faces, padded_ids, ids, barycentric, depth):
             depth[row, column] = area * scale
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _gather(attributes, faces, face_ids, barycentric, out):
     for pixel in range(face_ids.shape[0]):
         face = face_ids[pixel]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from flamehead.raster._compile import compiled
 
 __all__ = ["merge", "shade"]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def shade(normals, albedo, towards, half, colors, wraps, up, sky, ground, gloss, out):
     """See `flamehead.render.shade`; directions have unit length, and one row of albedo serves all points."""
     for n in range(normals.shape[0]):
@@ -41,7 +42,7 @@ def shade(normals, albedo, towards, half, colors, wraps, up, sky, ground, gloss,
         out[n, 2] = albedo[row, 2] * blue + shine_blue
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def merge(ids, barycentric, supersample, pixels, face_ids, means, counts):
     """List each face seen in each pixel once, with the mean of its barycentrics and how many samples see it."""
     height, width = ids.shape[0] // supersample, ids.shape[1] // supersample
