@@ -94,7 +94,8 @@ def test_a_broken_model_is_reported_with_its_problem(tmp_path, official):
 
 def test_the_doctor_counts_what_is_missing(folder):
     assert missing([]) == list(WANTED)
-    assert [wanted.name for wanted in missing(doctor([folder]))] == ["albedoModel2020_FLAME_albedoPart.npz"]
+    names = [wanted.name for wanted in missing(doctor([folder]))]
+    assert names[0] == "albedoModel2020_FLAME_albedoPart.npz" and not {"FLAME_masks.pkl", "l_eyelid.npy"} & set(names)
     assert all("sign-up" in wanted.where for wanted in WANTED if "FLAME site" in wanted.where)
 
 

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from flamehead.geometry.rotation import exp, log
+from flamehead.errors import InputError
+from flamehead.geometry.rotation import (
+    exp,
+    exp_original,
+    from_quaternion,
+    log,
+    matrices,
+    to_6d,
+    to_quaternion,
+)
 
 BATCHES = [(), (3,), (2, 1)]
 COORDINATE = st.floats(-4.0, 4.0, allow_nan=False)
@@ -125,3 +134,48 @@ def test_both_work_under_vmap_and_compile():
     torch.testing.assert_close(torch.func.vmap(lambda x: log(exp(x)))(r), log(exp(r)))
     compiled = torch.compile(lambda x: log(exp(x)), backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(r), log(exp(r)))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_each_way_to_write_a_rotation_gives_the_same_matrix(batch):
+    r = _random(*batch, 3, scale=0.9)
+    rotation = exp(r)
+    written = {"axis_angle": r, "6d": to_6d(rotation), "matrix": rotation, "quaternion": to_quaternion(rotation)}
+    for kind, values in written.items():
+        found = matrices(values, kind)  # pyright: ignore[reportArgumentType]
+        torch.testing.assert_close(found, rotation, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["6d", "quaternion"])
+def test_any_numbers_become_a_rotation(kind):
+    values = _random(20, {"6d": 6, "quaternion": 4}[kind])
+    rotation = matrices(values, kind)
+    torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3, dtype=torch.float64).expand(20, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(20, dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda x: matrices(x, kind), values.requires_grad_())
+
+
+def test_6d_holds_rows_and_quaternions_begin_with_w():
+    quarter = exp(torch.tensor([0.0, 0.0, math.pi / 2], dtype=torch.float64))  # Takes x to y.
+    rows = torch.tensor([0.0, -1.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(to_6d(quarter), rows)
+    half = math.sqrt(0.5)
+    wanted = torch.tensor([half, 0.0, 0.0, half], dtype=torch.float64)
+    torch.testing.assert_close(to_quaternion(quarter), wanted)
+    torch.testing.assert_close(from_quaternion(-3 * wanted), quarter)
+
+
+def test_wrong_kinds_get_one_sentence():
+    with pytest.raises(InputError, match=r"no rotation kind '9d'"):
+        matrices(torch.zeros(3), "9d")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r"shape \(2, 3\), but '6d' needs \(\*batch, 6\)"):
+        matrices(torch.zeros(2, 3), "6d")
+
+
+def test_the_original_rule_is_close_and_exact_at_zero():
+    r = _random(50, 3)
+    torch.testing.assert_close(exp_original(r), exp(r), rtol=0, atol=5e-8)
+    zero = torch.zeros(3, dtype=torch.float64)
+    assert torch.equal(exp_original(zero), torch.eye(3, dtype=torch.float64))
+    found, wanted = (torch.autograd.functional.jacobian(rule, zero) for rule in (exp_original, exp))
+    torch.testing.assert_close(found, wanted)

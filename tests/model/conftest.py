@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from flamehead.assets import FlameArrays, LandmarkEmbedding
+from flamehead.assets.model_file import ContourEmbedding
 from flamehead.data import FlameParams
 from flamehead.model import Flame
 
@@ -135,7 +136,8 @@ def recipe_flame(recipe):
         "ibug68": LandmarkEmbedding(recipe["full_faces"], recipe["full_bary"]),
     }
     arrays = arrays_of(recipe, n_shape=300)
-    return lambda dtype: Flame(arrays, embeddings=embeddings, dtype=dtype)
+    contour = ContourEmbedding(recipe["dynamic_faces"], recipe["dynamic_bary"])
+    return lambda dtype: Flame(arrays, embeddings=embeddings, contour=contour, dtype=dtype)
 
 
 @pytest.fixture(scope="session")
@@ -163,3 +165,11 @@ def random_params():
         return FlameParams(normal(flame.n_shape), normal(flame.n_expression), *(0.5 * normal(3) for _ in range(6)))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def lidded_flame(small_arrays):
+    """The small layer with eyelids and a sliding contour."""
+    s = stream(9)
+    contour = ContourEmbedding(integers(s, 0, 80, 79, 17), shares(integers(s, 1, 9, 79, 17, 3)))
+    return Flame(small_arrays, eyelids=uniform(s, 2, 60, 3) / 64, contour=contour, dtype=torch.float64)

@@ -45,6 +45,9 @@ def test_no_path_means_the_built_in_head(monkeypatch, small_arrays, small_flame)
         embeddings=small_flame.embeddings,
         regions={"eyes": np.arange(40, 60)},
         colors=np.full((60, 3), 0.5, dtype=np.float32),
+        eyelids=np.zeros((2, 60, 3)),
+        contour_faces=np.zeros((79, 17), np.int64),
+        contour_barycentric=np.full((79, 17, 3), 1 / 3),
         paint=lambda face_ids, barycentric: np.full((len(face_ids), 3), 0.5),
     )
     monkeypatch.setattr(flamehead.builtin, "builtin_head", lambda: head, raising=False)

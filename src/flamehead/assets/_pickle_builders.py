@@ -58,6 +58,7 @@ class _Plain:
             return self._objects(value, depth) if value.dtype == object else value
         holder = cast(Holder, value)
         makers = {"ndarray": self._array, "chumpy": self._chumpy, "Select": self._select, "csc_matrix": self._sparse}
+        makers["csr_matrix"] = self._sparse
         return makers[holder.kind](holder, depth) if holder.kind in makers else holder
 
     def _objects(self, array: np.ndarray, depth: int) -> np.ndarray:
@@ -88,12 +89,14 @@ class _Plain:
         return taken if shape is None else taken.reshape(np.asarray(shape, dtype=np.int64).tolist())
 
     def _sparse(self, holder: Holder, depth: int) -> object:
-        """scipy's compressed columns, checked here because scipy trusts its indices."""
-        from scipy.sparse import csc_matrix
+        """scipy's compressed columns or rows, checked here because scipy trusts its indices."""
+        from scipy.sparse import csc_matrix, csr_matrix
 
         state = cast(dict[str, Any], holder.state)
         data, rows, starts = (np.asarray(self.convert(state[key], depth)) for key in ("data", "indices", "indptr"))
-        n_rows, n_columns = (int(size) for size in state.get("_shape") or state["shape"])
+        shape = tuple(int(size) for size in state.get("_shape") or state["shape"])
+        # Named for columns; in compressed rows the two change places.
+        n_rows, n_columns = shape if holder.kind == "csc_matrix" else shape[::-1]
         numeric = data.dtype.kind in "biuf" and rows.dtype.kind in "iu" and starts.dtype.kind in "iu"
         rows, starts = rows.astype(np.int64), starts.astype(np.int64)
         if not (
@@ -106,7 +109,8 @@ class _Plain:
             and ((0 <= rows) & (rows < n_rows)).all()
         ):
             raise Damaged("holds a sparse matrix whose parts do not fit together")
-        return csc_matrix((data, rows, starts), shape=(n_rows, n_columns))
+        make = csc_matrix if holder.kind == "csc_matrix" else csr_matrix
+        return make((data, rows, starts), shape=shape)
 
 
 def _make_array(machine: Machine, shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarray:
@@ -252,6 +256,8 @@ _STORAGES = _table(*(Allowed(name, _refuse_call) for name in _STORAGE_TYPES))
 _CLASSES = _table(
     _class("scipy.sparse.csc.csc_matrix", "csc_matrix"),
     _class("scipy.sparse._csc.csc_matrix", "csc_matrix"),
+    _class("scipy.sparse.csr.csr_matrix", "csr_matrix"),
+    _class("scipy.sparse._csr.csr_matrix", "csr_matrix"),
     _class("chumpy.ch.Ch", "chumpy"),
     _class("chumpy.reordering.Select", "Select"),
     _class("chumpy.reordering.transpose", "chumpy.reordering.transpose"),

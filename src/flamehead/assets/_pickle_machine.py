@@ -234,6 +234,8 @@ class Machine:
     def _set_state(self) -> None:
         (state,) = self._pop(1)
         target = self._stack[-1]
+        if type(target) is dict and isinstance(state, dict):
+            return  # The attributes of an ordered dictionary, such as torch's `_metadata`, are of no use.
         if not isinstance(target, Holder):
             raise Damaged(f"gives a state to something that has none at byte {self.position}")
         target.state = state

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from flamehead.assets.embeddings import embeddings_in
-from flamehead.assets.masks import masks_in
-from flamehead.assets.read_model import is_model, read_model
-from flamehead.assets.safe_numpy import is_npy, is_zip, npz_headers, parse_npy, read_npz
-from flamehead.assets.safe_pickle import read_bytes, unpickle
-from flamehead.errors import FlameheadError
+from flamehead.assets.kinds import (
+    Asset,
+    BfmTexels,
+    Checkpoint,
+    DisplacementMap,
+    EyelidOffsets,
+    ImageLandmarks,
+    LandmarkFile,
+    PickedPoints,
+    Regions,
+    ScanLandmarks,
+    Segmentation,
+    Template,
+    TexelTable,
+    UvMaskImage,
+    UvMasks,
+)
+from flamehead.assets.model_file import ContourEmbedding, FlameArrays
+from flamehead.assets.open_asset import BigKind, entries_asset, open_asset, sniff
+from flamehead.assets.read_model import is_model
+from flamehead.assets.read_textures import describe_texture
+from flamehead.assets.releases import UNCLEAR, recognise_release
+from flamehead.errors import FlameheadError, MissingExtra
 
 __all__ = ["AssetKind", "FoundAsset", "identify"]
 
@@ -24,24 +39,24 @@ AssetKind = Literal[
     "contour",
     "masks",
     "texture",
+    "texels",
     "uv masks",
+    "mask image",
+    "displacement",
     "eyelid",
     "template",
+    "bfm",
     "bfm conversion",
+    "checkpoint",
+    "points",
     "unreadable",
 ]
 
-_LOOKED_AT = (".pkl", ".npz", ".npy", ".obj")
-_LARGEST = 2**28
-"""Larger files are only identified when their directory of contents suffices (`.npz`)."""
-_N_VERTICES = 5023
-
-_RELEASES = {
-    "efcd14cc4a69f3a3": "FLAME 2020, generic",
-    "8fb1af0db1abb510": "FLAME 2023",
-    "e75a0990728ba038": "FLAME 2023 Open (CC-BY-4.0)",
-}
-"""Starts of the SHA-256 of published files; for the description only."""
+_LOOKED_AT = (".pkl", ".npz", ".npy", ".obj", ".safetensors", ".mat", ".h5", ".tar", ".png", ".pp")
+_OURS = (".pkl", ".npz", ".npy")
+_N_VERTICES, _N_FACES = 5023, 9976
+_NON_COMMERCIAL = "non-commercial research"
+_BFM = "the Basel Face Model's: research only"
 
 
 @dataclass(frozen=True)
@@ -56,111 +71,167 @@ class FoundAsset:
     """What becomes possible with it."""
     problem: str = ""
     """Why it cannot be used, one sentence; empty when it can."""
+    release: str = ""
+    """The release of a model, as far as it is known."""
+    licence: str = ""
+    """Under which terms it is handed out."""
+    place: str = ""
+    """The folder that was searched, or the repository whose layout it lies in."""
 
 
-def identify(path: Path) -> FoundAsset | None:
-    """What a file is; None when it is nothing we know. Never raises for a bad file: the problem is in the result."""
-    if path.suffix.lower() not in _LOOKED_AT or not path.is_file():
+def identify(path: Path, *, any_name: bool = False, variant: str = "unknown") -> FoundAsset | None:
+    """What a file is; None when it is nothing we know. Never raises for a bad file: the problem is in the result.
+
+    Args:
+        path: the file.
+        any_name: look at files whose names say that they are something else, too.
+        variant: the release of a model that does not say it.
+    """
+    if not path.is_file() or not (any_name or _worth_a_look(path)):
         return None
     try:
-        with path.open("rb") as stream:
-            start = stream.read(8)
-        if is_zip(start):
-            return _identify_npz(path)
-        if path.stat().st_size > _LARGEST:
+        seen = sniff(path)
+        if seen.kind == "nothing":
             return None
-        if path.suffix.lower() == ".obj":
-            return _identify_mesh(path)
-        data = read_bytes(path)
-        return _identify_entries(path, parse_npy(data, str(path)) if is_npy(start) else unpickle(data, str(path)))
+        if seen.kind == "entries":
+            return _identify_entries(path, seen.content, variant)
+        return _identify_big(path, seen.kind, variant)
     except (FlameheadError, OSError) as error:
+        # Other programs use some of these suffixes as well, so that what is in them is not a damaged FLAME file.
+        if not any_name and path.suffix.lower() not in _OURS and not path.stem.lower().startswith(("mica", "deca")):
+            return None
         return FoundAsset(path, "unreadable", "file that cannot be opened", "nothing", str(error))
 
 
-def _identify_npz(path: Path) -> FoundAsset | None:
-    headers = npz_headers(path)
-    keys = headers.keys()
-    if is_model(headers):
-        return _model(path)
-    if {"lmk_face_idx", "landmark_indices"} <= keys:
-        return _identify_entries(path, read_npz(path, most=2**22))
-    if {"mean", "tex_dir"} <= keys:
-        return FoundAsset(
-            path, "texture", "FLAME texture space (CC-BY-NC-SA-4.0)", "a face texture in photometric fits"
-        )
-    if {"MU", "PC"} <= keys:
-        name = "AlbedoMM albedo space (academic use only)" if "specMU" in keys else "albedo space converted from BFM"
-        return FoundAsset(path, "texture", name, "a face albedo in photometric fits")
-    if "BFM2017_corr" in keys:
-        return FoundAsset(path, "bfm conversion", "BFM to FLAME correspondence", "converting Basel Face Model meshes")
-    if {"scalp", "face", "neck"} <= keys:
-        return FoundAsset(path, "uv masks", f"{len(keys)} UV masks", "regions in texture space")
-    return None
+def _worth_a_look(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in _LOOKED_AT and (suffix != ".png" or "mask" in path.stem.lower())
 
 
-def _identify_entries(path: Path, content: object) -> FoundAsset | None:
-    for look in (_as_model, _as_landmarks, _as_masks, _as_contour, _as_eyelid):
-        if (found := look(path, content)) is not None:
-            return found
-    return None
-
-
-def _as_model(path: Path, content: object) -> FoundAsset | None:
-    return _model(path) if is_model(content) else None
-
-
-def _model(path: Path) -> FoundAsset:
+def _identify_entries(path: Path, content: object, variant: str) -> FoundAsset | None:
     try:
-        arrays = read_model(path)
+        asset = entries_asset(content, path, variant=variant)
     except FlameheadError as error:
+        if not is_model(content):
+            raise
         return FoundAsset(path, "model", "FLAME model", "nothing", str(error))
-    release = _RELEASES.get(_hash_start(path), "FLAME model; licence depends on the release, do not redistribute")
-    sizes = f"{arrays.shape_basis.shape[-1]} shape and {arrays.expression_basis.shape[-1]} expression coefficients"
-    description = f"{release}; {sizes}; fingerprint {arrays.fingerprint}"
-    return FoundAsset(path, "model", description, "`--model` with licensed FLAME geometry")
+    return None if asset is None else _described(path, asset)
 
 
-def _as_landmarks(path: Path, content: object) -> FoundAsset | None:
-    sets = embeddings_in(content, str(path))
-    if not sets:
+def _identify_big(path: Path, kind: BigKind, variant: str) -> FoundAsset | None:
+    """Files that are known by their first bytes; what is too big to be read for a description is not."""
+    if kind == "bfm":
+        return FoundAsset(path, "bfm", "Basel Face Model", "converting Basel Face Model faces", licence=_BFM)
+    if kind == "bfm correspondence":
+        name, enables = "BFM to FLAME correspondence", "converting Basel Face Model meshes"
+        return FoundAsset(path, "bfm conversion", name, enables, licence=_BFM)
+    if kind in ("texture", "albedo", "bfm albedo"):
+        return _texture(path, kind)
+    try:
+        return _described(path, open_asset(path, variant=variant))
+    except MissingExtra:
         return None
-    names = " and ".join(sorted(sets))
-    return FoundAsset(path, "landmarks", f"landmark embedding {names}", f"fits to {names} landmarks")
+    except FlameheadError as error:
+        if kind in ("mask image", "template"):
+            return None  # Some picture, some mesh.
+        place: AssetKind = "model" if kind == "model" else "unreadable"
+        what = "FLAME model" if kind == "model" else "file that cannot be opened"
+        return FoundAsset(path, place, what, "nothing", str(error))
 
 
-def _as_masks(path: Path, content: object) -> FoundAsset | None:
-    masks = masks_in(content, str(path))
-    if not masks:
-        return None
-    return FoundAsset(path, "masks", f"{len(masks)} vertex masks", "named regions of the official mesh")
+def _texture(path: Path, kind: str) -> FoundAsset:
+    what, licence = {
+        "texture": ("FLAME texture space", "CC-BY-NC-SA-4.0"),
+        "albedo": ("AlbedoMM albedo space", "academic research only"),
+        "bfm albedo": ("albedo space converted from BFM", _BFM),
+    }[kind]
+    enables = "a face texture in photometric fits" if kind == "texture" else "a face albedo in photometric fits"
+    try:
+        sizes = describe_texture(path)
+    except FlameheadError as error:
+        return FoundAsset(path, "texture", what, "nothing", str(error), licence=licence)
+    if kind == "bfm albedo" and not sizes.startswith("512 "):
+        return FoundAsset(path, "texture", f"inpainting space of BFM, {sizes}", "filling that albedo", licence=_BFM)
+    return FoundAsset(path, "texture", f"{what} ({licence}), {sizes}", enables, licence=licence)
 
 
-def _as_contour(path: Path, content: object) -> FoundAsset | None:
-    if not isinstance(content, dict) or not isinstance(content.get("lmk_face_idx"), list):
-        return None
-    rows = len(content["lmk_face_idx"])
-    problem = "" if rows == 79 else f"{path} has {rows} rows, wanted 79; download it again."
-    return FoundAsset(path, "contour", "table of the sliding jaw contour", "the view-dependent jaw line", problem)
+def _described(path: Path, asset: Asset) -> FoundAsset | None:
+    """An opened file in words."""
+    if isinstance(asset, FlameArrays):
+        return _model(path, asset)
+    if isinstance(asset, LandmarkFile):
+        names = " and ".join(sorted(asset.sets))
+        more = " with the sliding contour" if asset.contour else ""
+        more += " and eye centres" if asset.eyes else ""
+        return FoundAsset(path, "landmarks", f"landmark embedding {names}{more}", f"fits to {names} landmarks")
+    if isinstance(asset, ContourEmbedding):
+        return FoundAsset(path, "contour", "table of the sliding jaw contour", "the view-dependent jaw line")
+    if isinstance(asset, Regions):
+        found = FoundAsset(path, "masks", f"{len(asset.vertices)} vertex masks", "named regions of the official mesh")
+        return replace(found, licence=UNCLEAR)
+    if isinstance(asset, Template):
+        return _template(path, asset)
+    if isinstance(asset, Checkpoint):
+        return _checkpoint(path, asset)
+    return _small(path, asset)
 
 
-def _as_eyelid(path: Path, content: object) -> FoundAsset | None:
-    if not isinstance(content, np.ndarray) or content.shape != (_N_VERTICES, 3) or content.dtype.kind != "f":
-        return None
-    return FoundAsset(path, "eyelid", "vertex offsets, such as an eyelid of metrical-tracker", "closing the eyelids")
-
-
-def _identify_mesh(path: Path) -> FoundAsset | None:
-    lines = read_bytes(path, most=2**24).splitlines()
-
-    def count(start: bytes) -> int:
-        return sum(line.startswith(start) for line in lines)
-
-    if count(b"v ") != _N_VERTICES or count(b"f ") != 9976:
-        return None
-    name = "FLAME template with UV coordinates" if count(b"vt ") else "FLAME template without UV coordinates"
-    return FoundAsset(path, "template", name, "official UV coordinates" if count(b"vt ") else "a reference mesh")
-
-
-def _hash_start(path: Path) -> str:
+def _model(path: Path, arrays: FlameArrays) -> FoundAsset:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        release = recognise_release(path, arrays.variant, digest=hashlib.file_digest(stream, "sha256").hexdigest())
+    sizes = f"{arrays.shape_basis.shape[-1]} shape and {arrays.expression_basis.shape[-1]} expression coefficients"
+    return FoundAsset(
+        path,
+        "model",
+        f"FLAME model, release: {release.name}; licence: {release.licence}; {sizes}; fingerprint {arrays.fingerprint}",
+        "`--model` with licensed FLAME geometry",
+        release=release.name,
+        licence=release.licence,
+    )
+
+
+def _template(path: Path, template: Template) -> FoundAsset | None:
+    if (len(template.vertices), len(template.faces)) != (_N_VERTICES, _N_FACES):
+        return None
+    if template.uv is None:
+        return FoundAsset(path, "template", "FLAME template without UV coordinates", "a reference mesh")
+    return FoundAsset(path, "template", "FLAME template with UV coordinates", "official UV coordinates")
+
+
+def _checkpoint(path: Path, checkpoint: Checkpoint) -> FoundAsset | None:
+    if checkpoint.network == "unknown":
+        return None
+    parts = ", ".join(f"{name} ({count} tensors)" for name, count in checkpoint.parts.items())
+    enables = "a face shape from one photo" if checkpoint.network == "MICA" else "a head with expression from one photo"
+    description = f"checkpoint of {checkpoint.network}: {parts}"
+    return FoundAsset(path, "checkpoint", description, enables, licence=_NON_COMMERCIAL)
+
+
+def _small(path: Path, asset: Asset) -> FoundAsset | None:
+    kind: AssetKind = "points"
+    if isinstance(asset, EyelidOffsets):
+        words = "vertex offsets, such as an eyelid of metrical-tracker", "closing the eyelids"
+        kind = "eyelid"
+    elif isinstance(asset, TexelTable):
+        words = f"points under the texels of a {asset.size} x {asset.size} texture", "dense meshes from textures"
+        kind = "texels"
+    elif isinstance(asset, BfmTexels):
+        words = "points of BFM 2017 under the texels of FLAME", "converting Basel Face Model colours"
+        kind = "bfm conversion"
+    elif isinstance(asset, UvMasks):
+        words, kind = (f"{len(asset.masks)} UV masks", "regions in texture space"), "uv masks"
+    elif isinstance(asset, UvMaskImage):
+        words, kind = ("mask in texture space", "a region in texture space"), "mask image"
+    elif isinstance(asset, DisplacementMap):
+        words, kind = ("displacements along the normals", "DECA's detailed meshes"), "displacement"
+    elif isinstance(asset, PickedPoints):
+        words = f"{len(asset.names)} points picked in MeshLab", "scan registration"
+    elif isinstance(asset, ScanLandmarks):
+        words = "51 landmarks of a scan", "scan registration"
+    elif isinstance(asset, ImageLandmarks):
+        words = "68 landmarks of a photo, pixels", "fits to landmarks from a file"
+    elif isinstance(asset, Segmentation):
+        words = "classes of a photo's pixels", "photometric fits"
+    else:
+        return None
+    return FoundAsset(path, kind, *words)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-__all__ = ["FlameArrays", "LandmarkEmbedding"]
+__all__ = ["VARIANTS", "ContourEmbedding", "FlameArrays", "LandmarkEmbedding", "Variant"]
+
+Variant = Literal["unknown", "2017", "2019", "2020", "2023", "2023-no-jaw", "2023-open"]
+"""A release of FLAME. Most files do not say theirs: it is recognised by a hash, or said by the user."""
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class FlameArrays:
     """Identifies the model; parameters of one model mean nothing to another."""
     source: str
     """Where it came from, for messages: a file path or `built-in head`."""
+    variant: Variant = "unknown"
+    """The release, where the file or the user says it. With `2023-no-jaw` the jaw rotation is meant to stay zero."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +47,14 @@ class LandmarkEmbedding:
 
     face_ids: Int[np.ndarray, "L"]
     barycentric: Float[np.ndarray, "L 3"]
+
+
+@dataclass(frozen=True)
+class ContourEmbedding:
+    """The jaw contour that slides with the view: 17 points on the mesh for each of 79 rows, chosen by the head's yaw.
+
+    Row 0 is the frontal view. Which way the rows turn is a choice of the program that uses the table.
+    """
+
+    face_ids: Int[np.ndarray, "79 17"]
+    barycentric: Float[np.ndarray, "79 17 3"]

@@ -12,12 +12,15 @@ import numpy as np
 import scipy.sparse
 
 from flamehead._types import StrPath
-from flamehead.assets.model_file import FlameArrays
-from flamehead.assets.safe_numpy import is_zip, read_npz
+from flamehead.assets.converted import STAMP_KEYS, stamped_fingerprint, stamped_split, stamped_variant
+from flamehead.assets.model_file import FlameArrays, Variant
+from flamehead.assets.releases import check_variant, variant_in
+from flamehead.assets.safe_numpy import is_zip, map_npz
 from flamehead.assets.safe_pickle import read_bytes, unpickle
+from flamehead.assets.safetensors import is_safetensors, read_safetensors
 from flamehead.errors import InputError
 
-__all__ = ["N_IDENTITY", "is_model", "read_model"]
+__all__ = ["N_IDENTITY", "is_model", "model_in", "read_model"]
 
 N_IDENTITY = 300
 """Identity columns of an official `shapedirs`, whatever their number after these."""
@@ -33,15 +36,17 @@ _ALIASES = {
     "kintree_table": (),
 }
 """The keys that a model needs, and the names that some of them had in the past."""
-_KEYS = frozenset(_ALIASES) | {old for names in _ALIASES.values() for old in names} | {"J", "joints"}
-_MOST_BYTES = 2**29
+_KEYS = frozenset(_ALIASES) | {old for names in _ALIASES.values() for old in names} | {"J", "joints"} | STAMP_KEYS
+_MOST_BYTES = 2**28
+_LARGEST = 1000.0
+"""Metres, or metres per unit; numbers whose bytes were swapped are larger by far."""
 _AGAIN = "download the model again from the FLAME site"
 
 _log = logging.getLogger(__name__)
 
 
-def read_model(path: StrPath, *, n_shape: int | None = None) -> FlameArrays:
-    """Open an official FLAME model, a pickle or an `.npz` with the same keys; the content decides, not the name.
+def read_model(path: StrPath, *, n_shape: int | None = None, variant: str = "unknown") -> FlameArrays:
+    """Open an official FLAME model, a pickle, or an `.npz` or `.safetensors` with the same keys, whatever its name.
 
     Nothing in the file is executed, and chumpy is not needed. `shapedirs` with 300 columns or more has 300 of identity
     followed by expression; a smaller one, from an old cut-down file, has as many of each.
@@ -49,6 +54,8 @@ def read_model(path: StrPath, *, n_shape: int | None = None) -> FlameArrays:
     Args:
         path: the file.
         n_shape: number of identity columns, for a file that is split otherwise.
+        variant: the release, which most files do not say; one of `flamehead.assets.VARIANTS`. `2023-no-jaw` has the
+            arrays of any other release, so that only the user can tell.
 
     Returns:
         The arrays in float64. Their fingerprint covers the numbers and not the file, so that a pickle and a re-saved
@@ -59,7 +66,15 @@ def read_model(path: StrPath, *, n_shape: int | None = None) -> FlameArrays:
         UnsafeFile: it asks for something that a FLAME file never needs.
         InputError: it is damaged, or not a FLAME model; the message names the key, what was found and what was wanted.
     """
-    file = _File(str(path), _read(path))
+    return model_in(_read(path), str(path), n_shape=n_shape, variant=variant)
+
+
+def model_in(
+    content: Mapping[str, Any], name: str, *, n_shape: int | None = None, variant: str = "unknown"
+) -> FlameArrays:
+    """The model in the entries of a file; like `read_model`. `name` is used in messages."""
+    said = check_variant(variant)
+    file = _File(name, _old_names(content) | {"J": content.get("joints")} | dict(content))
     template = file.floats("v_template", (None, 3))
     faces = _faces(file, len(template))
     basis = file.floats("shapedirs", (len(template), 3, None))
@@ -70,15 +85,30 @@ def read_model(path: StrPath, *, n_shape: int | None = None) -> FlameArrays:
     _check_sums(file, weights, regressor, template)
     split = _split(file, basis.shape[-1], n_shape)
     arrays = {
-        "template": template,
+        "template": _owned(template),
         "faces": faces,
-        "shape_basis": np.ascontiguousarray(basis[..., :split]),
-        "expression_basis": np.ascontiguousarray(basis[..., split:]),
-        "pose_basis": pose_basis,
-        "skin_weights": weights,
-        "joint_regressor": regressor,
+        "shape_basis": _owned(basis[..., :split]),
+        "expression_basis": _owned(basis[..., split:]),
+        "pose_basis": _owned(pose_basis),
+        "skin_weights": _owned(weights),
+        "joint_regressor": _owned(regressor),
     }
-    return FlameArrays(**arrays, parents=_PARENTS, fingerprint=_fingerprint(arrays), source=str(path))
+    # The stamp of a converted file is for the split that it names.
+    stamp = stamped_fingerprint(file.entries) if split == stamped_split(file.entries) else None
+    fingerprint = stamp or _fingerprint(arrays)
+    if said == "unknown":
+        said = _own_variant(file.entries)
+    return FlameArrays(**arrays, parents=_PARENTS, fingerprint=fingerprint, source=name, variant=said)
+
+
+def _owned(array: np.ndarray) -> np.ndarray:
+    """In C order, and a copy where the array is a mapped part of the file, which may change later."""
+    return np.ascontiguousarray(array) if array.flags.writeable else array.copy(order="C")
+
+
+def _own_variant(entries: Mapping[str, Any]) -> Variant:
+    stamped = stamped_variant(entries)
+    return stamped if stamped != "unknown" else variant_in(entries)
 
 
 def is_model(keys: object) -> bool:
@@ -103,7 +133,12 @@ class _File(NamedTuple):
         array = self.array(key, wanted, kinds="fiu").astype(np.float64, copy=False)
         if not np.isfinite(array).all():
             raise self.error(key, f"{int((~np.isfinite(array)).sum())} values that are not finite", "finite numbers")
-        return np.ascontiguousarray(array)
+        largest = max(array.max(initial=0), -array.min(initial=0))
+        if largest > _LARGEST:
+            raise self.error(
+                key, f"a largest value of {largest:.3g}", f"at most {_LARGEST:g} (is its byte order right?)"
+            )
+        return array
 
     def array(self, key: str, wanted: tuple[int | None, ...], *, kinds: str) -> np.ndarray:
         value = self.entries.get(key)
@@ -135,9 +170,13 @@ def _fits(size: int, wanted: int | None) -> bool:
 
 
 def _read(path: StrPath) -> dict[str, Any]:
-    """The entries of the file under today's names."""
-    if Path(path).is_file() and is_zip(_start(Path(path))):
-        entries: object = read_npz(path, keys=_KEYS, most=_MOST_BYTES)
+    """The entries of the file."""
+    start = _start(Path(path)) if Path(path).is_file() else b""
+    if is_zip(start):
+        entries: object = map_npz(path, keys=_KEYS, most=_MOST_BYTES)
+    elif is_safetensors(start):
+        numbers, texts = read_safetensors(path)
+        entries = numbers | texts
     else:
         entries = unpickle(read_bytes(path), str(path))
     if not isinstance(entries, dict):
@@ -145,12 +184,12 @@ def _read(path: StrPath) -> dict[str, Any]:
             f"{path} holds a {type(entries).__name__}, wanted a dictionary of arrays, so it is not a FLAME model; "
             "pass an official model file."
         )
-    return _old_names(entries) | {"J": entries.get("joints")} | entries
+    return entries
 
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return stream.read(8)
+        return stream.read(16)
 
 
 def _faces(file: _File, n_vertices: int) -> np.ndarray:
@@ -187,6 +226,8 @@ def _split(file: _File, columns: int, n_shape: int | None) -> int:
         if not 0 <= n_shape <= columns:
             raise InputError(f"n_shape is {n_shape}, but {file.path} has {columns} columns; give 0..{columns}.")
         return n_shape
+    if (stamped := stamped_split(file.entries)) is not None and stamped <= columns:
+        return stamped
     if columns >= N_IDENTITY:
         return N_IDENTITY
     if columns % 2:

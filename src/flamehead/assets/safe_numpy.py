@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -18,10 +19,22 @@ from flamehead._types import StrPath
 from flamehead.assets.safe_pickle import MOST_BYTES, read_bytes, unpickle
 from flamehead.errors import AssetNotFound, InputError, UnsafeFile
 
-__all__ = ["ArrayHeader", "is_npy", "is_zip", "npz_headers", "parse_npy", "read_npy", "read_npz"]
+__all__ = [
+    "ArrayHeader",
+    "is_npy",
+    "is_zip",
+    "map_member",
+    "map_npz",
+    "npz_headers",
+    "opened_npz",
+    "parse_npy",
+    "read_npy",
+    "read_npz",
+]
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _LONGEST_HEADER = 65536
+_MOST_MEMBERS = 1000
 _AGAIN = "download it again from its official site"
 
 
@@ -77,7 +90,7 @@ def parse_npy(data: bytes, name: str) -> Any:
 
 def npz_headers(path: StrPath) -> dict[str, ArrayHeader]:
     """Shapes and types of the arrays in an `.npz` file, without reading their data."""
-    with _opened(path) as archive:
+    with opened_npz(path) as archive:
         headers = {}
         for key, member in _members(archive):
             with archive.open(member) as stream:
@@ -92,7 +105,7 @@ def read_npz(path: StrPath, *, keys: Collection[str] | None = None, most: int = 
         UnsafeFile: an object inside asks for something that a FLAME file never needs.
         InputError: the file is damaged or not an `.npz` file.
     """
-    with _opened(path) as archive:
+    with opened_npz(path) as archive:
         arrays: dict[str, Any] = {}
         for key, member in _members(archive):
             if keys is None or key in keys:
@@ -105,8 +118,45 @@ def read_npz(path: StrPath, *, keys: Collection[str] | None = None, most: int = 
         return arrays
 
 
+def map_npz(path: StrPath, *, keys: Collection[str] | None = None, most: int = MOST_BYTES) -> dict[str, Any]:
+    """Like `read_npz`, but arrays that are stored uncompressed are mapped into memory, read-only, instead of read."""
+    with opened_npz(path) as archive:
+        arrays: dict[str, Any] = {}
+        packed: list[str] = []
+        for key, member in _members(archive):
+            if keys is None or key in keys:
+                with archive.open(member) as stream:
+                    header = _parse_header(stream.read(_LONGEST_HEADER), f"{path} ({key})")
+                if member.compress_type == zipfile.ZIP_STORED and header.dtype != object and math.prod(header.shape):
+                    flat = map_member(Path(path), member, header)
+                    arrays[key] = flat.reshape(header.shape, order="F" if header.fortran else "C")
+                else:
+                    packed.append(key)
+    return arrays | (read_npz(path, keys=packed, most=most) if packed else {})
+
+
+def map_member(path: Path, member: zipfile.ZipInfo, header: ArrayHeader) -> np.memmap:
+    """The numbers of a member that is stored uncompressed, mapped into memory, one behind the other.
+
+    Raises:
+        InputError: the file is not as long as it claims.
+    """
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        local = file.read(30)
+    if len(local) < 30 or not is_zip(local):
+        raise InputError(f"{path} is not a whole .npz file (its directory points nowhere); {_AGAIN}.")
+    start = member.header_offset + 30 + sum(struct.unpack("<HH", local[26:30])) + header.start
+    count = math.prod(header.shape)
+    size = count * header.dtype.itemsize
+    if header.start + size != member.file_size or start + size > path.stat().st_size:
+        raise InputError(f"{path} is cut short ({member.filename} wants {size} bytes); {_AGAIN}.")
+    return np.memmap(path, dtype=header.dtype, mode="r", offset=start, shape=(count,))
+
+
 @contextmanager
-def _opened(path: StrPath) -> Iterator[zipfile.ZipFile]:
+def opened_npz(path: StrPath) -> Iterator[zipfile.ZipFile]:
+    """The archive; whatever goes wrong while it is read becomes an `InputError`."""
     if not Path(path).exists():
         raise AssetNotFound(f"There is no file {path}; check the path.")
     try:
@@ -119,7 +169,10 @@ def _opened(path: StrPath) -> Iterator[zipfile.ZipFile]:
 
 
 def _members(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
-    return [(m.filename.removesuffix(".npy"), m) for m in archive.infolist() if m.filename.endswith(".npy")]
+    members = archive.infolist()
+    if len(members) > _MOST_MEMBERS:
+        raise InputError(f"{archive.filename} has {len(members)} members, wanted at most {_MOST_MEMBERS}; {_AGAIN}.")
+    return [(m.filename.removesuffix(".npy"), m) for m in members if m.filename.endswith(".npy")]
 
 
 def _parse_header(data: bytes, name: str) -> ArrayHeader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from flamehead.assets._pickle_builders import ALLOWED, plain
 from flamehead.assets._pickle_machine import Damaged, Holder, Machine, Refused
 from flamehead.errors import AssetNotFound, InputError, UnsafeFile
 
-__all__ = ["Holder", "read_bytes", "read_pickle", "unpickle"]
+__all__ = ["Holder", "read_bytes", "read_pickle", "repair_line_ends", "unpickle"]
+
+_log = logging.getLogger(__name__)
 
 MOST_BYTES = 2**30
 """Larger files are not read into memory; the largest official pickle has 53 MB."""
@@ -72,11 +75,18 @@ def unpickle(data: bytes, name: str) -> Any:
         # Text pickles hold no CR of their own; binary ones may, so that they cannot be repaired.
         if data[0] == 0x80 or b"\r" not in data:
             raise _error(first, data, name) from first
-    mended = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    mended = repair_line_ends(data)
     try:
-        return _run(mended)
+        value = _run(mended)
     except (Damaged, Refused) as second:
         raise _error(second, mended, name) from second
+    _log.warning("%s had its line ends changed (LF to CRLF) by some program; it was read as if they were not.", name)
+    return value
+
+
+def repair_line_ends(data: bytes) -> bytes:
+    """A text pickle as it was before some program changed its line ends; intact ones hold no CR at all."""
+    return data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _run(data: bytes) -> object:

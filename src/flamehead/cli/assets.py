@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -14,7 +14,9 @@ from flamehead.errors import InputError
 if TYPE_CHECKING:
     from flamehead.assets import FoundAsset
 
-__all__ = ["Assets", "Describe", "Doctor", "ExportBuiltin"]
+__all__ = ["Assets", "Convert", "Describe", "Doctor", "ExportBuiltin"]
+
+FlameVariant = Literal["unknown", "2017", "2019", "2020", "2023", "2023-no-jaw", "2023-open"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Doctor:
     """List the FLAME files found on this machine, and where to get those that are missing."""
 
     assets: Path | None = None
-    """A folder to look in, besides $FLAMEHEAD_ASSETS and the user's data folder."""
+    """A folder to look in, besides $FLAMEHEAD_ASSETS and the user's data folder; a checkout of MICA, for example."""
+    flame_variant: FlameVariant = "unknown"
+    """The release of the models found, where they do not say it."""
 
     def run(self) -> int:
         from flamehead.assets import asset_folders, doctor, missing, user_data_folder
@@ -30,7 +34,7 @@ class Doctor:
         if self.assets is not None and not self.assets.is_dir():
             raise InputError(f"There is no folder {self.assets}; check the path given with --assets.")
         folders = asset_folders(self.assets)
-        found = doctor(folders)
+        found = doctor(folders, variant=self.flame_variant)
         print(f"Looked in: {', '.join(map(str, folders)) or f'nowhere; put files into {user_data_folder()}'}")
         print("Built-in head: ready, no file needed. Everything works with it.\n")
         if found:
@@ -47,6 +51,8 @@ class Describe:
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """The files."""
+    flame_variant: FlameVariant = "unknown"
+    """The release of the models among them, where they do not say it."""
 
     def run(self) -> int:
         # Not from the room itself, where `identify` is the file of that name.
@@ -58,13 +64,42 @@ class Describe:
         for file in self.files:
             if not file.is_file():
                 raise InputError(f"There is no file {file}; check the path.")
-            asset = identify(file)
+            asset = identify(file, any_name=True, variant=self.flame_variant)
             if asset is None:
                 print(f"{file}: not a FLAME file that flamehead knows")
             else:
                 print(f"{file}: {asset.problem or asset.description}")
             code |= asset is None or bool(asset.problem)
         return code
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Write a FLAME model so that it opens faster and holds no pickle; numbers and fingerprint stay the same."""
+
+    model: tyro.conf.Positional[Path]
+    """The model: a pickle, .npz or .safetensors."""
+    to: Path
+    """The file to write, ending in .npz or .safetensors."""
+    flame_variant: FlameVariant = "unknown"
+    """The release of the model, to be remembered in the file; 2023-no-jaw is known only to you."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    quiet: bool = False
+    """Print nothing but errors."""
+
+    def run(self) -> int:
+        from flamehead.assets import read_model, write_converted
+
+        if self.to.exists() and not self.overwrite:
+            raise InputError(f"{self.to} exists already; name another file or pass --overwrite.")
+        arrays = read_model(self.model, variant=self.flame_variant)
+        write_converted(self.to, arrays)
+        if not self.quiet:
+            size = self.to.stat().st_size / 1e6
+            print(f"Wrote {self.to}, {size:.0f} MB, fingerprint {arrays.fingerprint}, variant {arrays.variant}.")
+            print("The licence of the model holds for this file, too.")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +130,7 @@ class Assets:
     command: (
         Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[Describe, tyro.conf.subcommand("describe")]
+        | Annotated[Convert, tyro.conf.subcommand("convert")]
         | Annotated[ExportBuiltin, tyro.conf.subcommand("export-builtin")]
     )
 
@@ -104,11 +140,14 @@ class Assets:
 
 def _print_found(found: list[FoundAsset]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
+    from rich.table import Column, Table
 
-    table = Table("file", "what it is", "enables")
+    table = Table(
+        Column("file", overflow="fold"), Column("found in", overflow="fold"), "what it is", "licence", "enables"
+    )
     for asset in found:
         enables = f"PROBLEM: {asset.problem}" if asset.problem else asset.enables
-        table.add_row(str(asset.path), asset.description, enables)
+        table.add_row(*map(escape, (str(asset.path), asset.place, asset.description, asset.licence, enables)))
     Console(soft_wrap=False).print(table)
     print()

@@ -11,10 +11,10 @@ exact rotations. In the symbols of the code, for coefficients c, rotations R_j a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -23,31 +23,19 @@ from torch import Tensor
 
 from flamehead._types import StrPath
 from flamehead.assets import FlameArrays, LandmarkEmbedding, find_beside, read_model
-from flamehead.data import FlameParams
+from flamehead.assets.model_file import ContourEmbedding
 from flamehead.errors import AssetNotFound, InputError
-from flamehead.geometry.rotation import exp
-from flamehead.model.landmarks import barycentric_points
-from flamehead.model.lbs import add_basis, joint_transforms, pose_feature, skin
+from flamehead.model.head import FlameOutput, Head
+from flamehead.model.landmark_head import LandmarkHead
+from flamehead.model.landmarks import barycentric_points, contour_rows, from_camera, picked_points
 
 __all__ = ["Flame", "FlameOutput", "Paint", "load_flame"]
-
-_FIELDS = tuple(field.name for field in fields(FlameParams))
-
-
-@dataclass(frozen=True)
-class FlameOutput:
-    """A posed head, metres."""
-
-    vertices: Float[Tensor, "*batch V 3"]
-    joints: Float[Tensor, "*batch J 3"]
-    """Root, neck, jaw, left eye, right eye."""
-
 
 Paint: TypeAlias = Callable[[Int[np.ndarray, "N"], Float[np.ndarray, "N 3"]], Float[np.ndarray, "N 3"]]
 """The colour of points on the surface, given by triangle and barycentric weights."""
 
 
-class Flame(torch.nn.Module):
+class Flame(Head):
     """A FLAME model as a differentiable layer; owns its arrays as buffers, so `.to()`, `.double()` and `.cuda()` work.
 
     Example:
@@ -56,16 +44,11 @@ class Flame(torch.nn.Module):
         torch.Size([2])
     """
 
-    template: Float[Tensor, "V 3"]
     faces: Int[Tensor, "F 3"]
-    skin_weights: Float[Tensor, "V J"]
-    shape_basis: Float[Tensor, "S V3"]
-    expression_basis: Float[Tensor, "E V3"]
-    pose_basis: Float[Tensor, "P V3"]
-    joint_template: Float[Tensor, "J 3"]
-    """The joint regressor applied to the template; below, to the bases."""
-    joint_shape_basis: Float[Tensor, "S J3"]
-    joint_expression_basis: Float[Tensor, "E J3"]
+    contour_corners: Int[Tensor, "79 17 3"]
+    contour_weights: Float[Tensor, "79 17 3"]
+
+    _patience = 200
 
     def __init__(
         self,
@@ -75,6 +58,8 @@ class Flame(torch.nn.Module):
         regions: Mapping[str, Int[np.ndarray, "N"]] | None = None,
         colors: Float[np.ndarray, "V 3"] | None = None,
         paint: Paint | None = None,
+        eyelids: Float[np.ndarray, "2 V 3"] | None = None,
+        contour: ContourEmbedding | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> None:
@@ -86,59 +71,77 @@ class Flame(torch.nn.Module):
             regions: named sets of vertex ids.
             colors: sRGB in [0, 1] per vertex, when the model has a colour.
             paint: sRGB of points on the surface given as (face ids, barycentric weights), finer than `colors`.
+            eyelids: displacements that close the left and the right eye at coefficient 1, metres.
+            contour: the table of the jaw line that slides with the view.
             dtype: of the buffers; parameters must have the same. `.double()` later keeps the rounding of float32.
             device: of the buffers.
         """
-        super().__init__()
+        tables = {
+            name: torch.tensor(value, dtype=dtype, device=device).contiguous()
+            for name, value in _constants(arrays, eyelids).items()
+        }
+        super().__init__({"eyelid_basis": None} | tables, parents=arrays.parents, source=arrays.source)
         self.arrays = arrays
         self.embeddings = dict(embeddings or {})
         self.regions = dict(regions or {})
         self.colors = colors
         self.paint = paint
-        self.n_shape = int(arrays.shape_basis.shape[-1])
-        self.n_expression = int(arrays.expression_basis.shape[-1])
-        self.parents = arrays.parents
-        for name, value in _constants(arrays).items():
-            self._keep(name, torch.tensor(value, dtype=dtype, device=device).contiguous())
+        self.contour_table = contour
         self._keep("faces", torch.tensor(arrays.faces, dtype=torch.int64, device=device))
         for scheme, embedding in self.embeddings.items():
-            corners = _corners(arrays, scheme, embedding)
+            corners = _corners(arrays, scheme, embedding.face_ids)
             self._keep(f"{scheme}_corners", torch.tensor(corners, dtype=torch.int64, device=device))
             self._keep(f"{scheme}_weights", torch.tensor(embedding.barycentric, dtype=dtype, device=device))
+        if contour is not None:
+            corners = _corners(arrays, "contour", contour.face_ids)
+            self._keep("contour_corners", torch.tensor(corners, dtype=torch.int64, device=device))
+            self._keep("contour_weights", torch.tensor(contour.barycentric, dtype=dtype, device=device))
 
     @property
     def fingerprint(self) -> str:
         """Identifies the model; parameters of one model mean nothing to another."""
         return self.arrays.fingerprint
 
-    def zeros(self, batch: tuple[int, ...] = ()) -> FlameParams:
-        """The mean head in the rest pose, in this model's sizes, dtype and device."""
-        like = self.template
-        return FlameParams.zeros(self.n_shape, self.n_expression, batch=batch, dtype=like.dtype, device=like.device)
-
-    def forward(self, params: FlameParams) -> FlameOutput:
-        """Shape and pose the head.
+    def with_identity(
+        self,
+        shape: Float[Tensor, "*identity S"],
+        *,
+        expression: Float[Tensor, "*identity E"] | None = None,
+        offsets: Float[Tensor, "*identity V 3"] | None = None,
+    ) -> Head:
+        """This head with an identity built in, at a quarter of the cost; give it parameters without shape: `zeros()`.
 
         Args:
-            params: any leading batch; the batches of the fields are broadcast against each other. Fewer coefficients
-                than the model has mean zeros for the rest.
+            shape: identity coefficients, one set or a batch that the other parameters are broadcast against.
+            expression: build an expression in as well, for a face of which only the pose changes.
+            offsets: personal displacements of the vertices, metres; the joints follow them.
 
-        Returns:
-            Vertices and posed joints in metres, translation included.
-
-        Raises:
-            InputError: a field has the wrong size, dtype or batch.
+        Example:
+            >>> flame = load_flame()
+            >>> person = flame.with_identity(torch.ones(300))
+            >>> person(person.zeros(batch=(2,))).vertices.shape[:1]
+            torch.Size([2])
         """
-        self._check(params)
-        joints = add_basis(self.joint_template, self.joint_shape_basis, params.shape)
-        joints = add_basis(joints, self.joint_expression_basis, params.expression)
-        rest = add_basis(self.template, self.shape_basis, params.shape)
-        rest = add_basis(rest, self.expression_basis, params.expression)
-        rotations = exp(_rotation_vectors(params))
-        rest = add_basis(rest, self.pose_basis, pose_feature(rotations))
-        turned, posed = joint_transforms(rotations, joints, self.parents)
-        shift = params.translation[..., None, :]
-        return FlameOutput(skin(rest, self.skin_weights, turned, posed, joints) + shift, posed + shift)
+        self._check(dataclasses.replace(self.zeros(), shape=shape))
+        if expression is not None:
+            self._check(dataclasses.replace(self.zeros(), expression=expression))
+        return Head(self._identity_tables(shape, expression, offsets), parents=self.parents, source=self.source)
+
+    def landmark_model(self, scheme: str, *, head: Head | None = None) -> LandmarkHead:
+        """The landmarks of a scheme as a function of the parameters; only the vertices they lie on are computed.
+
+        Args:
+            scheme: such as `"mediapipe105"`.
+            head: this model with an identity built in, from `with_identity`.
+
+        Example:
+            >>> flame = load_flame()
+            >>> flame.landmark_model("mediapipe105")(flame.zeros()).points.shape
+            torch.Size([105, 3])
+        """
+        self._know(scheme)
+        corners, weights = self.get_buffer(f"{scheme}_corners"), self.get_buffer(f"{scheme}_weights")
+        return LandmarkHead(head or self, corners, weights)
 
     def landmarks(self, vertices: Float[Tensor, "*batch V 3"], scheme: str) -> Float[Tensor, "*batch L 3"]:
         """The landmarks of a scheme, such as `"ibug68"`, on posed vertices.
@@ -146,35 +149,59 @@ class Flame(torch.nn.Module):
         Raises:
             InputError: this model has no embedding for the scheme.
         """
+        self._know(scheme)
+        return barycentric_points(vertices, self.get_buffer(f"{scheme}_corners"), self.get_buffer(f"{scheme}_weights"))
+
+    def region_faces(self, region: str) -> Int[Tensor, "N"]:
+        """Rows of `faces` that lie in a named region with all their corners.
+
+        Raises:
+            InputError: this model has no such region.
+        """
+        if region not in self.regions:
+            known = ", ".join(sorted(self.regions)) or "none"
+            raise InputError(
+                f"{self.arrays.source} has no region {region!r} (it has: {known}); put FLAME_masks.pkl beside the "
+                "model file."
+            )
+        inside = torch.zeros(self.template.shape[0], dtype=torch.bool, device=self.faces.device)
+        inside[torch.as_tensor(np.asarray(self.regions[region], dtype=np.int64), device=inside.device)] = True
+        return inside[self.faces].all(-1).nonzero().squeeze(-1)
+
+    def contour(
+        self,
+        vertices: Float[Tensor, "*#batch V 3"],
+        turn: Float[Tensor, "*#batch 3 3"],
+        *,
+        camera: Float[Tensor, "*#batch 3 3"] | None = None,
+        sign: Literal[1, -1] = 1,
+    ) -> Float[Tensor, "*batch 17 3"]:
+        """The jaw line as it is seen: 17 points that slide along the cheeks with the yaw of the head.
+
+        Args:
+            vertices: of the posed head.
+            turn: how the head is turned, from `head_turn`.
+            camera: rotation world to camera (OpenCV); `None` looks at the face of an unturned head.
+            sign: see `contour_rows`; -1 without a camera selects like FLAME_PyTorch.
+
+        Raises:
+            InputError: this model has no such table.
+        """
+        if self.contour_table is None:
+            raise InputError(
+                f"{self.arrays.source} has no sliding contour; put landmark_embedding.npy beside the model file, or "
+                "pass `contour=` to Flame()."
+            )
+        rows = contour_rows(turn if camera is None else from_camera(camera, turn), sign=sign)
+        return picked_points(vertices, rows, self.contour_corners, self.contour_weights)
+
+    def _know(self, scheme: str) -> None:
         if scheme not in self.embeddings:
             known = ", ".join(sorted(self.embeddings)) or "none"
             raise InputError(
                 f"{self.arrays.source} has no landmarks {scheme!r} (it has: {known}); put the file that holds them "
                 "(landmark_embedding.npy or mediapipe_landmark_embedding.npz) beside the model file."
             )
-        return barycentric_points(vertices, self.get_buffer(f"{scheme}_corners"), self.get_buffer(f"{scheme}_weights"))
-
-    def _keep(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value, persistent=False)  # Licensed numbers stay out of a user's checkpoints.
-
-    def _check(self, params: FlameParams) -> None:
-        limits = {"shape": self.n_shape, "expression": self.n_expression}
-        for name in _FIELDS:
-            value: Tensor = getattr(params, name)
-            size = value.shape[-1] if value.ndim else 0
-            if name in limits and not (value.ndim and size <= limits[name]):
-                raise InputError(
-                    f"{name} has shape {tuple(value.shape)}, but {self.arrays.source} has {limits[name]} {name} "
-                    f"coefficients; give (*batch, {limits[name]}) or fewer in the last axis."
-                )
-            if name not in limits and size != 3:
-                raise InputError(f"{name} has shape {tuple(value.shape)}, wanted (*batch, 3): three numbers per head.")
-            if value.dtype != self.template.dtype or value.device != self.template.device:
-                raise InputError(
-                    f"{name} is {value.dtype} on {value.device}, but the model is {self.template.dtype} on "
-                    f"{self.template.device}; call params.to(dtype=..., device=...) or model.to(...) first."
-                )
-        _check_batches({name: getattr(params, name).shape[:-1] for name in _FIELDS})
 
 
 def load_flame(
@@ -187,8 +214,8 @@ def load_flame(
     """Open a FLAME model: an official file, or the built-in licence-free head.
 
     Args:
-        path: an official `.pkl` or an `.npz` with the same keys; landmark embeddings and masks are taken from its
-            folder. None means the built-in head.
+        path: an official `.pkl` or an `.npz` with the same keys; landmark embeddings, the sliding contour, eyelids
+            and masks are taken from its folder. None means the built-in head.
         teeth: add two rows of simple teeth to the built-in head; its mesh then has more than 5023 vertices.
         dtype: of the layer.
         device: of the layer.
@@ -211,6 +238,8 @@ def load_flame(
             regions=head.regions,
             colors=head.colors,
             paint=head.paint,
+            eyelids=np.pad(head.eyelids, ((0, 0), (0, len(head.arrays.template) - head.eyelids.shape[1]), (0, 0))),
+            contour=ContourEmbedding(head.contour_faces, head.contour_barycentric),
             dtype=dtype,
             device=device,
         )
@@ -222,10 +251,18 @@ def load_flame(
             "pass its path, or pass no path to use the built-in head."
         )
     arrays, beside = read_model(path), find_beside(path)
-    return Flame(arrays, embeddings=beside["embeddings"], regions=beside["regions"], dtype=dtype, device=device)
+    return Flame(
+        arrays,
+        embeddings=beside["embeddings"],
+        regions=beside["regions"],
+        eyelids=beside["eyelids"],
+        contour=beside["contour"],
+        dtype=dtype,
+        device=device,
+    )
 
 
-def _constants(arrays: FlameArrays) -> dict[str, np.ndarray]:
+def _constants(arrays: FlameArrays, eyelids: np.ndarray | None) -> dict[str, np.ndarray]:
     """The float buffers: bases rows first, and the regressor already applied to template and bases."""
 
     def rows(basis: np.ndarray) -> np.ndarray:
@@ -234,39 +271,34 @@ def _constants(arrays: FlameArrays) -> dict[str, np.ndarray]:
     def regressed(basis: np.ndarray) -> np.ndarray:
         return rows(np.einsum("jv,vcs->jcs", arrays.joint_regressor, basis, optimize=True))
 
-    return {
+    lids = {} if eyelids is None else {"eyelid_basis": _eyelid_rows(arrays, eyelids)}
+    return lids | {
         "template": arrays.template,
         "skin_weights": arrays.skin_weights,
         "shape_basis": rows(arrays.shape_basis),
         "expression_basis": rows(arrays.expression_basis),
         "pose_basis": rows(arrays.pose_basis),
+        "joint_regressor": arrays.joint_regressor,
         "joint_template": arrays.joint_regressor @ arrays.template,
         "joint_shape_basis": regressed(arrays.shape_basis),
         "joint_expression_basis": regressed(arrays.expression_basis),
     }
 
 
-def _corners(arrays: FlameArrays, scheme: str, embedding: LandmarkEmbedding) -> np.ndarray:
-    """Vertex ids of the triangles that landmarks lie on."""
-    if embedding.face_ids.size and embedding.face_ids.max() >= len(arrays.faces):
+def _eyelid_rows(arrays: FlameArrays, eyelids: np.ndarray) -> np.ndarray:
+    wanted = (2, *arrays.template.shape)
+    if np.shape(eyelids) != wanted:
         raise InputError(
-            f"The landmarks {scheme!r} use triangle {embedding.face_ids.max()}, but {arrays.source} has "
+            f"eyelids has shape {np.shape(eyelids)}, wanted {wanted}: the field of the left eye, then of the right one."
+        )
+    return np.reshape(eyelids, (2, -1))
+
+
+def _corners(arrays: FlameArrays, scheme: str, face_ids: np.ndarray) -> np.ndarray:
+    """Vertex ids of the triangles that landmarks lie on."""
+    if face_ids.size and face_ids.max() >= len(arrays.faces):
+        raise InputError(
+            f"The landmarks {scheme!r} use triangle {face_ids.max()}, but {arrays.source} has "
             f"{len(arrays.faces)} triangles; use the embedding that was made for this model."
         )
-    return arrays.faces[embedding.face_ids].astype(np.int64)
-
-
-def _rotation_vectors(params: FlameParams) -> Float[Tensor, "*batch 5 3"]:
-    """The five rotations in joint order, their batches broadcast."""
-    vectors = (params.root, params.neck, params.jaw, params.left_eye, params.right_eye)
-    return torch.stack(torch.broadcast_tensors(*vectors), dim=-2)
-
-
-def _check_batches(batches: dict[str, tuple[int, ...]]) -> None:
-    """Raise when leading shapes cannot be broadcast, naming them."""
-    sizes: dict[int, int] = {}
-    for shape in batches.values():
-        for axis, size in enumerate(reversed(shape)):
-            if size != 1 and sizes.setdefault(axis, size) != size:
-                listed = ", ".join(f"{name} {tuple(shape)}" for name, shape in batches.items())
-                raise InputError(f"The batches of the parameters do not fit together: {listed}; make them broadcast.")
+    return arrays.faces[face_ids].astype(np.int64)
