@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from flamehead.assets.embeddings import embeddings_in
+from flamehead.assets.fingerprint import BUILTIN
 from flamehead.assets.masks import masks_in
 from flamehead.assets.read_model import is_model, read_model
 from flamehead.assets.safe_numpy import is_npy, is_zip, npz_headers, parse_npy, read_npz
@@ -56,6 +57,8 @@ class FoundAsset:
     """What becomes possible with it."""
     problem: str = ""
     """Why it cannot be used, one sentence; empty when it can."""
+    built_in: bool = False
+    """Whether it is our own head in an official format, which stands in for no licensed file."""
 
 
 def identify(path: Path) -> FoundAsset | None:
@@ -84,6 +87,10 @@ def _identify_npz(path: Path) -> FoundAsset | None:
         return _model(path)
     if {"lmk_face_idx", "landmark_indices"} <= keys:
         return _identify_entries(path, read_npz(path, most=2**22))
+    if ({"mean", "tex_dir"} <= keys or {"MU", "PC"} <= keys) and "names" in keys:
+        kind = "texture" if "tex_dir" in keys else "albedo"
+        name = f"{kind} space of flamehead's built-in head (MIT licence)"
+        return FoundAsset(path, "texture", name, "colours of the built-in head in other programs", built_in=True)
     if {"mean", "tex_dir"} <= keys:
         return FoundAsset(
             path, "texture", "FLAME texture space (CC-BY-NC-SA-4.0)", "a face texture in photometric fits"
@@ -114,8 +121,11 @@ def _model(path: Path) -> FoundAsset:
         arrays = read_model(path)
     except FlameheadError as error:
         return FoundAsset(path, "model", "FLAME model", "nothing", str(error))
-    release = _RELEASES.get(_hash_start(path), "FLAME model; licence depends on the release, do not redistribute")
     sizes = f"{arrays.shape_basis.shape[-1]} shape and {arrays.expression_basis.shape[-1]} expression coefficients"
+    if arrays.fingerprint.startswith(BUILTIN):
+        name = f"flamehead's built-in head (MIT licence); {sizes}; fingerprint {arrays.fingerprint}"
+        return FoundAsset(path, "model", name, "the built-in head in other programs", built_in=True)
+    release = _RELEASES.get(_hash_start(path), "FLAME model; licence depends on the release, do not redistribute")
     description = f"{release}; {sizes}; fingerprint {arrays.fingerprint}"
     return FoundAsset(path, "model", description, "`--model` with licensed FLAME geometry")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from flamehead._types import StrPath
+from flamehead.assets.fingerprint import MARK_KEY, content_fingerprint, marked_fingerprint
 from flamehead.assets.model_file import FlameArrays
 from flamehead.assets.safe_numpy import is_zip, read_npz
 from flamehead.assets.safe_pickle import read_bytes, unpickle
@@ -33,7 +33,7 @@ _ALIASES = {
     "kintree_table": (),
 }
 """The keys that a model needs, and the names that some of them had in the past."""
-_KEYS = frozenset(_ALIASES) | {old for names in _ALIASES.values() for old in names} | {"J", "joints"}
+_KEYS = frozenset(_ALIASES) | {old for names in _ALIASES.values() for old in names} | {"J", "joints", MARK_KEY}
 _MOST_BYTES = 2**29
 _AGAIN = "download the model again from the FLAME site"
 
@@ -52,7 +52,7 @@ def read_model(path: StrPath, *, n_shape: int | None = None) -> FlameArrays:
 
     Returns:
         The arrays in float64. Their fingerprint covers the numbers and not the file, so that a pickle and a re-saved
-        `.npz` of the same model agree.
+        `.npz` of the same model agree. An unchanged export of the built-in head keeps the built-in head's.
 
     Raises:
         AssetNotFound: there is no such file.
@@ -78,7 +78,9 @@ def read_model(path: StrPath, *, n_shape: int | None = None) -> FlameArrays:
         "skin_weights": weights,
         "joint_regressor": regressor,
     }
-    return FlameArrays(**arrays, parents=_PARENTS, fingerprint=_fingerprint(arrays), source=str(path))
+    numbers = content_fingerprint(arrays)
+    fingerprint = marked_fingerprint(file.entries.get(MARK_KEY), numbers) or numbers
+    return FlameArrays(**arrays, parents=_PARENTS, fingerprint=fingerprint, source=str(path))
 
 
 def is_model(keys: object) -> bool:
@@ -192,12 +194,3 @@ def _split(file: _File, columns: int, n_shape: int | None) -> int:
     if columns % 2:
         raise InputError(f"{file.path}: key 'shapedirs' has {columns} columns, which cannot be halved; give n_shape=.")
     return columns // 2
-
-
-def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of all numbers and shapes, little-endian."""
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
-    return digest.hexdigest()[:16]

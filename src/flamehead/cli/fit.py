@@ -143,6 +143,8 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
             else:
                 if not command.quiet:
                     print(_line(report, folder), flush=True)
+                    for sentence in report["warnings"]:
+                        print(f"flamehead: warning: {image}: {sentence}", file=sys.stderr, flush=True)
             advance()
     return failed
 
