@@ -81,7 +81,7 @@ def test_the_report_holds_what_it_promises(known, saved):
     assert 0 < report["landmark_error_percent"] < 1.2 and 0 < report["largest_coefficient"] < 3.5
     assert report["camera"].keys() == {"rotation", "translation", "focal", "center", "size", "focal_source"}
     assert report["camera"]["size"] == [240, 300] and report["camera"]["focal_source"] == "given"
-    assert report["landmarks"] == {"scheme": "mediapipe478", "source": "file", "score": 1.0}
+    assert report["landmarks"] == {"scheme": "mediapipe478", "source": "file", "score": 1.0, "fitted": 478}
     assert report["warnings"] == []
     assert report["seconds"].keys() == {"read", "detect", "load_model", "fit", "overlay", "write"}
 

@@ -159,7 +159,7 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
         What `report.json` holds.
 
     Raises:
-        InputError: The folder cannot be written, the disk is full, or the landmarks lack an outer eye corner.
+        InputError: The folder cannot be written, or the disk is full.
     """
     fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
     with torch.no_grad():
@@ -203,7 +203,7 @@ def _overlay(result: ImageFit) -> Float[np.ndarray, "h w 3"]:
     fit, flame = result.fit, result.flame
     if flame.arrays.source == SOURCE and flame.arrays is builtin_head().arrays:
         flame = _head_with_teeth(flame.template.dtype, flame.template.device)
-    shown = _shown(fit.observation)
+    shown = np.intersect1d(_shown(fit.observation), fit.landmark_ids)
     with torch.no_grad():
         vertices = flame(fit.params).vertices
     return overlay_sheet(
@@ -235,7 +235,7 @@ def _shown(seen: Observation) -> Int[np.ndarray, "K"]:
 def _report(result: ImageFit) -> dict[str, Any]:
     """Everything that `report.json` holds but the times."""
     fit, camera = result.fit, result.fit.camera
-    error = landmark_error_percent(fit.observation, fit.fitted)
+    error = _landmark_error(fit)
     largest = max(float(c.abs().max()) if c.numel() else 0.0 for c in (fit.params.shape, fit.params.expression))
     return {
         "image": _text(result.image),
@@ -259,16 +259,27 @@ def _report(result: ImageFit) -> dict[str, Any]:
             "scheme": fit.observation.scheme,
             "source": fit.observation.source,
             "score": fit.observation.score,
+            "fitted": len(fit.landmark_ids),
         },
         "warnings": _warnings(fit, error, largest),
     }
 
 
-def _warnings(fit: Fit, error: float, largest: float) -> list[str]:
+def _landmark_error(fit: Fit) -> float | None:
+    """None when an outer eye corner was not seen, by which errors are measured."""
+    try:
+        return landmark_error_percent(fit.observation, fit.fitted)
+    except InputError:
+        return None
+
+
+def _warnings(fit: Fit, error: float | None, largest: float) -> list[str]:
     """Why a fit that ended well may be wrong all the same, one sentence each."""
     found = []
     # Mirrored landmarks fit well, but only the inside of a head that looks away.
-    if not error <= _LARGEST_ERROR or not _faces_camera(fit):
+    if error is None:
+        found.append("An outer eye corner was not seen, so the landmark error is unknown; check the overlay.")
+    if (error is not None and error > _LARGEST_ERROR) or not _faces_camera(fit):
         found.append("The landmarks do not look like a face seen from the front half; check the overlay.")
     if not fit.status.converged:
         found.append(f"The fit is not finished: {fit.status}")
