@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test check shapes base-test bench clean
+.PHONY: demo test check shapes base-test clean
 
 demo: .venv/ready
 	$(BIN)/flamehead demo --out $(OUT)
@@ -15,6 +15,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest
 
 check: .venv/ready
+	$(BIN)/python -m pytest --doctest-modules src/flamehead
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python

@@ -13,6 +13,7 @@ from flamehead.fit import LandmarkFitSettings
 from flamehead.io import read_mesh
 from flamehead.model import Flame
 from flamehead.pipeline import fit_image, fit_seen, save_image_fit, see_image
+from flamehead.solve import Status
 
 FILES = {"params.npz", "mesh.obj", "mesh.ply", "overlay.png", "landmarks.npz", "report.json"}
 
@@ -72,6 +73,7 @@ def test_the_report_holds_what_it_promises(known, saved):
         "loss": float,
         "camera": dict,
         "landmarks": dict,
+        "warnings": list,
         "seconds": dict,
     }
     assert {name: type(value) for name, value in report.items()} == types == {k: types[k] for k in returned}
@@ -79,8 +81,53 @@ def test_the_report_holds_what_it_promises(known, saved):
     assert 0 < report["landmark_error_percent"] < 1.2 and 0 < report["largest_coefficient"] < 3.5
     assert report["camera"].keys() == {"rotation", "translation", "focal", "center", "size", "focal_source"}
     assert report["camera"]["size"] == [240, 300] and report["camera"]["focal_source"] == "given"
-    assert report["landmarks"] == {"scheme": "mediapipe478", "source": "file", "score": 1.0}
+    assert report["landmarks"] == {"scheme": "mediapipe478", "source": "file", "score": 1.0, "fitted": 478}
+    assert report["warnings"] == []
     assert report["seconds"].keys() == {"read", "detect", "load_model", "fit", "overlay", "write"}
+
+
+NO_FACE = "The landmarks do not look like a face seen from the front half; check the overlay."
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.6, -1.0])
+def test_mirrored_landmarks_are_warned_about(known, flame, tmp_path, yaw):
+    """A hollow face explains them well: the error alone does not tell."""
+    params = replace(flame.zeros(), root=torch.tensor([0.0, yaw, 0.0]), translation=torch.tensor([0.0, 0.0, -0.6]))
+    x, y, z = flame.landmarks(flame(params).vertices, "mediapipe478").numpy().T
+    points = np.stack([400 * x / -z + 120, 400 * y / z + 150], axis=1)
+    reports = []
+    for name, marks in (("right", points), ("mirrored", points * [-1, 1] + [240, 0])):
+        np.save(tmp_path / "marks.npy", marks)
+        found = fit_image(known.image, flame=flame, landmarks=tmp_path / "marks.npy")
+        reports.append(save_image_fit(found, tmp_path / name))
+    assert reports[0]["warnings"] == [] and reports[1]["warnings"] == [NO_FACE]
+    assert reports[1]["landmark_error_percent"] < 5
+
+
+def test_landmarks_of_no_face_are_warned_about(known, flame, tmp_path):
+    angle = np.linspace(0, 2 * np.pi, 68)
+    np.save(tmp_path / "circle.npy", np.stack([120 + 80 * np.cos(angle), 150 + 80 * np.sin(angle)], axis=1))
+    found = fit_image(known.image, flame=flame, landmarks=tmp_path / "circle.npy")
+    report = save_image_fit(found, tmp_path / "out")
+    assert report["landmark_error_percent"] > 5 and NO_FACE in report["warnings"]
+    assert [sentence for sentence in report["warnings"] if sentence.startswith("A coefficient is at its limit (")]
+
+
+def test_each_doubt_is_a_sentence(result, tmp_path):
+    fit, big = result.fit, result.fit.params.shape.clone()
+    big[0] = -3.6
+    doubtful = replace(
+        fit,
+        params=replace(fit.params, shape=big),
+        status=Status("iterations", 50),
+        observation=replace(fit.observation, score=0.25),
+    )
+    report = save_image_fit(replace(result, fit=doubtful), tmp_path / "out")
+    assert report["warnings"] == [
+        "The fit is not finished: Stopped at the iteration limit before convergence after 50 iterations.",
+        "A coefficient is at its limit (3.6 standard deviations); the shape is not credible.",
+        "The detector is not sure of this face (score 0.25); check the overlay.",
+    ]
 
 
 def test_parameters_give_the_written_meshes(saved, flame):

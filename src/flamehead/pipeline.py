@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 
 from flamehead._types import StrPath
-from flamehead.builtin import SOURCE
+from flamehead.builtin import SOURCE, builtin_head
 from flamehead.data import Fit, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import FlameheadError, InputError
@@ -39,6 +39,12 @@ from flamehead.model import Flame, load_flame
 from flamehead.render import overlay_sheet
 
 __all__ = ["FocalSource", "ImageFit", "SeenImage", "fit_image", "fit_seen", "save_image_fit", "see_image"]
+
+_LARGEST_ERROR = 5.0
+"""Percent of the eye distance; faces stay below 2, and what is no face lies above 15."""
+_LARGEST_COEFFICIENT = 3.5
+"""Standard deviations, one more than where the fit begins to resist; portraits stay below 2.6."""
+_LEAST_SCORE = 0.3
 
 FocalSource = Literal["given", "exif", "estimated"]
 """Where the focal length of a fit comes from."""
@@ -153,7 +159,7 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
         What `report.json` holds.
 
     Raises:
-        InputError: The folder cannot be written, the disk is full, or the landmarks lack an outer eye corner.
+        InputError: The folder cannot be written, or the disk is full.
     """
     fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
     with torch.no_grad():
@@ -195,9 +201,9 @@ def _check_focal(focal: float, size: tuple[int, int]) -> None:
 def _overlay(result: ImageFit) -> Float[np.ndarray, "h w 3"]:
     """The picture of a fit. The built-in head shows its teeth there; its mesh on disk keeps FLAME's 5023 vertices."""
     fit, flame = result.fit, result.flame
-    if flame.arrays.source == SOURCE and "teeth" not in flame.regions:
-        flame = _head_with_teeth().to(flame.template)
-    shown = _shown(fit.observation)
+    if flame.arrays.source == SOURCE and flame.arrays is builtin_head().arrays:
+        flame = _head_with_teeth(flame.template.dtype, flame.template.device)
+    shown = np.intersect1d(_shown(fit.observation), fit.landmark_ids)
     with torch.no_grad():
         vertices = flame(fit.params).vertices
     return overlay_sheet(
@@ -212,9 +218,10 @@ def _overlay(result: ImageFit) -> Float[np.ndarray, "h w 3"]:
     )
 
 
-@cache
-def _head_with_teeth() -> Flame:
-    return load_flame(teeth=True)
+@lru_cache(maxsize=1)
+def _head_with_teeth(dtype: torch.dtype, device: torch.device) -> Flame:
+    # Held by dtype and device: `.to()` would change it under another thread's feet.
+    return load_flame(teeth=True, dtype=dtype, device=device)
 
 
 def _shown(seen: Observation) -> Int[np.ndarray, "K"]:
@@ -228,12 +235,13 @@ def _shown(seen: Observation) -> Int[np.ndarray, "K"]:
 def _report(result: ImageFit) -> dict[str, Any]:
     """Everything that `report.json` holds but the times."""
     fit, camera = result.fit, result.fit.camera
+    error = _landmark_error(fit)
     largest = max(float(c.abs().max()) if c.numel() else 0.0 for c in (fit.params.shape, fit.params.expression))
     return {
         "image": _text(result.image),
         "model": _text(result.flame.arrays.source),
         "fingerprint": fit.fingerprint,
-        "landmark_error_percent": landmark_error_percent(fit.observation, fit.fitted),
+        "landmark_error_percent": error,
         "largest_coefficient": largest,
         "status": str(fit.status),
         "converged": fit.status.converged,
@@ -251,8 +259,43 @@ def _report(result: ImageFit) -> dict[str, Any]:
             "scheme": fit.observation.scheme,
             "source": fit.observation.source,
             "score": fit.observation.score,
+            "fitted": len(fit.landmark_ids),
         },
+        "warnings": _warnings(fit, error, largest),
     }
+
+
+def _landmark_error(fit: Fit) -> float | None:
+    """None when an outer eye corner was not seen, by which errors are measured."""
+    try:
+        return landmark_error_percent(fit.observation, fit.fitted)
+    except InputError:
+        return None
+
+
+def _warnings(fit: Fit, error: float | None, largest: float) -> list[str]:
+    """Why a fit that ended well may be wrong all the same, one sentence each."""
+    found = []
+    # Mirrored landmarks fit well, but only the inside of a head that looks away.
+    if error is None:
+        found.append("An outer eye corner was not seen, so the landmark error is unknown; check the overlay.")
+    if (error is not None and error > _LARGEST_ERROR) or not _faces_camera(fit):
+        found.append("The landmarks do not look like a face seen from the front half; check the overlay.")
+    if not fit.status.converged:
+        found.append(f"The fit is not finished: {fit.status}")
+    if not largest < _LARGEST_COEFFICIENT:
+        found.append(f"A coefficient is at its limit ({largest:.1f} standard deviations); the shape is not credible.")
+    if not fit.observation.score >= _LEAST_SCORE:
+        found.append(f"The detector is not sure of this face (score {fit.observation.score:.2f}); check the overlay.")
+    return found
+
+
+def _faces_camera(fit: Fit) -> bool:
+    """Whether the face's own forward axis points to the camera's side of the head."""
+    camera, params = fit.camera, fit.params
+    forward = camera.rotation @ exp(params.root)[:, 2]
+    head = camera.rotation @ params.translation + camera.translation
+    return bool(forward @ head < 0)
 
 
 def _text(path: StrPath) -> str:

@@ -185,3 +185,10 @@ def test_real_masks(flame_files):
     masks = read_masks(flame_files / "FLAME_masks_crlf.pkl")
     assert len(masks) == 14 and len(masks["lips"]) == 250
     np.testing.assert_array_equal(masks["left_eyeball"], np.arange(3931, 4477))
+
+
+def test_both_lists_of_the_105_points_agree():
+    """This room and `geometry` do not know each other, so that each has its own."""
+    from flamehead.geometry import landmark_sets
+
+    assert landmark_sets.MEDIAPIPE_105.tolist() == list(MEDIAPIPE_105)

@@ -135,6 +135,20 @@ def test_folders_follow_the_platform(monkeypatch, platform, environment, data, c
     assert (user_data_folder(), user_cache_folder()) == (Path(data), Path(cache))
 
 
+def test_a_user_without_a_home_folder_has_a_temporary_one(monkeypatch, tmp_path):
+    for name in ("FLAMEHEAD_ASSETS", "FLAMEHEAD_CACHE", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert asset_folders() == []
+    for folder in (user_data_folder(), user_cache_folder()):
+        assert folder.is_relative_to(tmp_path) and folder.relative_to(tmp_path).parts[0].startswith("flamehead-")
+
+
 def test_files_are_looked_for_in_the_most_specific_folder_first(monkeypatch, tmp_path):
     folders = [tmp_path / name for name in ("argument", "environment", "data/flamehead")]
     monkeypatch.setenv("FLAMEHEAD_ASSETS", str(folders[1]))

@@ -42,6 +42,9 @@ def test_headers_of_python2_are_understood():
         (_saved(np.ones(9)).replace(b"(9,)", b"(-9,)"), "damaged NumPy header"),
         (_saved(np.ones(9)).replace(b"(9,), }      ", b"(9,)*10**9, }"), "damaged NumPy header"),
         (_saved(np.ones(9)).replace(b"(9,), }        ", b"(99999999999,),}"), "is cut short"),
+        (_saved(np.ones(9)).replace(b"(9,), }     ", b"(1e999,), } "), "damaged NumPy header"),
+        (_saved(np.ones(9)).replace(b"<f8", b"|S0"), "shape that NumPy cannot make"),
+        (_saved(np.ones(9)).replace(b"(9,), }" + 21 * b" ", b"(4611686018427387904,4,0), }"), "that NumPy cannot make"),
         (b"PK\x03\x04", "not a NumPy file"),
     ],
 )

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from flamehead.assets import find_beside, read_embedding, read_masks, read_model, read_npy, read_npz
+from flamehead import fit_image, load_params, save_image_fit
+from flamehead.assets import find_beside, missing, read_embedding, read_masks, read_model, read_npy, read_npz
 from flamehead.assets.identify import identify
 from flamehead.builtin import builtin_head
 from flamehead.builtin.albedo_space import BuiltinAlbedo
@@ -99,6 +100,36 @@ def test_random_heads_are_the_same_within_a_micrometre(head, folder):
     torch.testing.assert_close(theirs.vertices, ours.vertices, atol=1e-12, rtol=0)
     torch.testing.assert_close(theirs.joints, ours.joints, atol=1e-12, rtol=0)
     np.testing.assert_array_equal(arrays.faces, head.arrays.faces)
+
+
+def test_the_export_is_known_as_the_built_in_head(head, folder):
+    assert read_model(folder / "generic_model.pkl").fingerprint == head.arrays.fingerprint == "builtin-1"
+    ours = ("generic_model.pkl", "FLAME_texture.npz", "albedoModel2020_FLAME_albedoPart.npz")
+    found = [identify(folder / name) for name in ours]
+    for asset in found:
+        assert asset is not None and asset.built_in and "built-in head (MIT licence)" in asset.description
+        assert not any(word in asset.description for word in ("NC", "academic", "redistribute"))
+    # Nothing of it replaces a licensed file.
+    assert {"model", "texture"} <= {wanted.kind for wanted in missing(asset for asset in found if asset)}
+
+
+def test_parameters_of_the_built_in_head_apply_to_the_export_and_back(known, folder, tmp_path):
+    model = folder / "generic_model.pkl"
+    for flame in (load_flame(), load_flame(model)):
+        found = fit_image(known.image, flame=flame, landmarks=known.landmarks, focal=known.focal)
+        save_image_fit(found, tmp_path / "out")
+        assert load_params(tmp_path / "out" / "params.npz").fingerprint == load_flame(model).fingerprint == "builtin-1"
+
+
+@pytest.mark.parametrize("key", ["v_template", "posedirs", "flamehead"])
+def test_a_changed_export_is_another_model(folder, tmp_path, key):
+    entries = unpickled(folder / "generic_model.pkl")
+    np.savez(tmp_path / "same.npz", **entries | {"J_regressor": entries["J_regressor"].toarray()})
+    assert read_model(tmp_path / "same.npz").fingerprint == "builtin-1"
+    changed = "built-in head, MIT licence" if key == "flamehead" else 1.001 * entries[key]
+    (tmp_path / "changed.pkl").write_bytes(pickle.dumps(entries | {key: changed}, protocol=2))
+    found = read_model(tmp_path / "changed.pkl").fingerprint
+    assert len(found) == 16 and not found.startswith("builtin")
 
 
 def test_landmarks_and_regions_are_the_same(head, folder):

@@ -1,5 +1,6 @@
 """Bad input gets one sentence, a status that is not zero, and nothing half-written."""
 
+import json
 import os
 import pickle
 import signal
@@ -83,12 +84,15 @@ BAD_LANDMARKS = {
     "normalised.npy": (lambda points: points / 300, "multiply x by the width 240"),
     "elsewhere.npy": (lambda points: points + 5000, "far outside the image"),
     "spot.npy": (lambda points: points * 0.02 + 100, "one pixel"),
-    "holes.npy": (
-        lambda points: np.where(np.isin(np.arange(478), [33, 263])[:, None], 0.0, points),
-        "outer eye corner",
-    ),
     "points.txt": (lambda points: points, "is none of|is not .npz, .npy or .json"),
 }
+
+
+def test_an_unseen_eye_corner_costs_the_error_figure_and_not_the_results(run, known, folder):
+    np.save(folder / "holes.npy", np.where(np.isin(np.arange(478), [33, 263])[:, None], 0.0, known.points))
+    done = run("fit", known.image, "--out", folder / "out", "--landmarks", "holes.npy")
+    assert done.code == 0 and "the landmark error is unknown" in done.err
+    assert json.loads((folder / "out" / "report.json").read_text())["landmark_error_percent"] is None
 
 
 @pytest.mark.parametrize("name", BAD_LANDMARKS)
@@ -250,8 +254,8 @@ def test_a_missing_file_is_refused_without_importing_torch(spawn, folder):
 def test_when_all_are_missing_each_is_listed(run, folder):
     done = run("fit", "a.jpg", "b.jpg", "--out", "out")
     assert done.code == 1 and done.err.splitlines() == [
-        "flamehead: a.jpg: Image file not found: a.jpg; check the path.",
-        "flamehead: b.jpg: Image file not found: b.jpg; check the path.",
+        "flamehead: Image file not found: a.jpg; check the path.",
+        "flamehead: Image file not found: b.jpg; check the path.",
         "flamehead: 2 of 2 photos failed, see above; nothing was written into out.",
     ]
     assert not list(folder.iterdir())

@@ -70,6 +70,16 @@ def test_quiet_says_nothing_at_all(spawn, known, tmp_path):
     assert (done.code, done.out, done.err) == (0, "", "") and names(tmp_path / "out") == FILES
 
 
+def test_doubts_are_said_on_standard_error(run, known, tmp_path):
+    np.save(tmp_path / "mirrored.npy", np.load(known.landmarks) * [-1, 1] + [240, 0])
+    arguments = ("fit", known.image, "--out", tmp_path / "out", "--landmarks", tmp_path / "mirrored.npy")
+    done = run(*arguments)
+    sentence = "The landmarks do not look like a face seen from the front half; check the overlay."
+    assert done.code == 0 and done.err == f"flamehead: warning: {known.image}: {sentence}\n"
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == [sentence]
+    assert run(*arguments, "--quiet").err == ""
+
+
 def test_quiet_mutes_warnings_too(run, known, tmp_path, monkeypatch, caplog):
     import logging
 

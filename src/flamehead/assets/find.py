@@ -101,7 +101,7 @@ def doctor(folders: Iterable[StrPath], *, variant: str = "unknown") -> list[Foun
 
 def missing(found: Iterable[FoundAsset]) -> list[WantedAsset]:
     """What the user could still get. A usable file of another name serves when it enables the same."""
-    usable = [asset for asset in found if not asset.problem]
+    usable = [asset for asset in found if not asset.problem and not asset.built_in]
 
     def served(wanted: WantedAsset) -> bool:
         alike = [asset for asset in usable if asset.kind == wanted.kind]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from flamehead.assets.fingerprint import BUILTIN
 from flamehead.assets.kinds import (
     Asset,
     BfmTexels,
@@ -27,7 +28,7 @@ from flamehead.assets.kinds import (
 from flamehead.assets.model_file import ContourEmbedding, FlameArrays
 from flamehead.assets.open_asset import BigKind, entries_asset, open_asset, sniff
 from flamehead.assets.read_model import is_model
-from flamehead.assets.read_textures import describe_texture
+from flamehead.assets.read_textures import describe_texture, is_ours
 from flamehead.assets.releases import UNCLEAR, recognise_release
 from flamehead.errors import FlameheadError, MissingExtra
 
@@ -77,6 +78,8 @@ class FoundAsset:
     """Under which terms it is handed out."""
     place: str = ""
     """The folder that was searched, or the repository whose layout it lies in."""
+    built_in: bool = False
+    """Whether it is our own head in an official format, which stands in for no licensed file."""
 
 
 def identify(path: Path, *, any_name: bool = False, variant: str = "unknown") -> FoundAsset | None:
@@ -140,6 +143,10 @@ def _identify_big(path: Path, kind: BigKind, variant: str) -> FoundAsset | None:
 
 
 def _texture(path: Path, kind: str) -> FoundAsset:
+    if is_ours(path):
+        name = f"{kind} space of flamehead's built-in head (MIT licence)"
+        enables = "colours of the built-in head in other programs"
+        return FoundAsset(path, "texture", name, enables, built_in=True, licence="MIT")
     what, licence = {
         "texture": ("FLAME texture space", "CC-BY-NC-SA-4.0"),
         "albedo": ("AlbedoMM albedo space", "academic research only"),
@@ -177,6 +184,10 @@ def _described(path: Path, asset: Asset) -> FoundAsset | None:
 
 
 def _model(path: Path, arrays: FlameArrays) -> FoundAsset:
+    if arrays.fingerprint.startswith(BUILTIN):
+        sizes = f"{arrays.shape_basis.shape[-1]} shape and {arrays.expression_basis.shape[-1]} expression coefficients"
+        name = f"flamehead's built-in head (MIT licence); {sizes}; fingerprint {arrays.fingerprint}"
+        return FoundAsset(path, "model", name, "the built-in head in other programs", built_in=True, licence="MIT")
     with path.open("rb") as stream:
         release = recognise_release(path, arrays.variant, digest=hashlib.file_digest(stream, "sha256").hexdigest())
     sizes = f"{arrays.shape_basis.shape[-1]} shape and {arrays.expression_basis.shape[-1]} expression coefficients"

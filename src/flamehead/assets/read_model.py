@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import scipy.sparse
 
 from flamehead._types import StrPath
 from flamehead.assets.converted import STAMP_KEYS, stamped_fingerprint, stamped_split, stamped_variant
+from flamehead.assets.fingerprint import MARK_KEY, content_fingerprint, marked_fingerprint
 from flamehead.assets.model_file import FlameArrays, Variant
 from flamehead.assets.releases import check_variant, variant_in
 from flamehead.assets.safe_numpy import is_zip, map_npz
@@ -36,7 +36,8 @@ _ALIASES = {
     "kintree_table": (),
 }
 """The keys that a model needs, and the names that some of them had in the past."""
-_KEYS = frozenset(_ALIASES) | {old for names in _ALIASES.values() for old in names} | {"J", "joints"} | STAMP_KEYS
+_OLD_NAMES = frozenset(old for names in _ALIASES.values() for old in names)
+_KEYS = frozenset(_ALIASES) | _OLD_NAMES | {"J", "joints", MARK_KEY} | STAMP_KEYS
 _MOST_BYTES = 2**28
 _LARGEST = 1000.0
 """Metres, or metres per unit; numbers whose bytes were swapped are larger by far."""
@@ -59,7 +60,7 @@ def read_model(path: StrPath, *, n_shape: int | None = None, variant: str = "unk
 
     Returns:
         The arrays in float64. Their fingerprint covers the numbers and not the file, so that a pickle and a re-saved
-        `.npz` of the same model agree.
+        `.npz` of the same model agree. An unchanged export of the built-in head keeps the built-in head's.
 
     Raises:
         AssetNotFound: there is no such file.
@@ -95,7 +96,7 @@ def model_in(
     }
     # The stamp of a converted file is for the split that it names.
     stamp = stamped_fingerprint(file.entries) if split == stamped_split(file.entries) else None
-    fingerprint = stamp or _fingerprint(arrays)
+    fingerprint = stamp or _fingerprint(file.entries, arrays)
     if said == "unknown":
         said = _own_variant(file.entries)
     return FlameArrays(**arrays, parents=_PARENTS, fingerprint=fingerprint, source=name, variant=said)
@@ -104,6 +105,12 @@ def model_in(
 def _owned(array: np.ndarray) -> np.ndarray:
     """In C order, and a copy where the array is a mapped part of the file, which may change later."""
     return np.ascontiguousarray(array) if array.flags.writeable else array.copy(order="C")
+
+
+def _fingerprint(entries: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Of the numbers; an export of the built-in head keeps the head's own while its numbers are the head's."""
+    numbers = content_fingerprint(arrays)
+    return marked_fingerprint(entries.get(MARK_KEY), numbers) or numbers
 
 
 def _own_variant(entries: Mapping[str, Any]) -> Variant:
@@ -233,12 +240,3 @@ def _split(file: _File, columns: int, n_shape: int | None) -> int:
     if columns % 2:
         raise InputError(f"{file.path}: key 'shapedirs' has {columns} columns, which cannot be halved; give n_shape=.")
     return columns // 2
-
-
-def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of all numbers and shapes, little-endian."""
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
-    return digest.hexdigest()[:16]

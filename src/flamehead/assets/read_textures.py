@@ -79,6 +79,15 @@ def read_bfm_albedo(path: StrPath, *, n_components: int = 50) -> BfmAlbedo | Inp
     return kind(mean, basis, archive.header("PC").shape[-1])
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a texture or albedo space is an export of the built-in head: only ours names its components."""
+    try:
+        keys = npz_headers(path).keys()
+    except InputError:
+        return False
+    return "names" in keys and ({"mean", "tex_dir"} <= keys or {"MU", "PC"} <= keys)
+
+
 def describe_texture(path: StrPath) -> str:
     """Sizes in words, from the directory alone: `512 x 512 texels, 200 components`.
 

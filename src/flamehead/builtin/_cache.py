@@ -38,7 +38,13 @@ def cached(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> Mapping
         with atomic_path(path) as temporary:
             np.savez(temporary, **tables)  # pyright: ignore[reportArgumentType]
     except (OSError, FlameheadError) as error:
-        _log.warning("%s cannot be kept in %s (%s) and is built at every start.", path.name, path.parent, error)
+        _log.warning(
+            "%s cannot be kept in %s (%s) and is built at every start; set FLAMEHEAD_CACHE to a folder that can be "
+            "written.",
+            path.name,
+            path.parent,
+            error,
+        )
     return tables
 
 

@@ -154,6 +154,8 @@ def _middle_fields(
     upper_mid = bump(v, (0.0, -3.9, 5.0), (1.4, 0.75, 1.2))[:, None] * up
     lower_mid = bump(v, (0.0, -4.9, 4.8), (1.3, 0.75, 1.2))[:, None] * low
     chin = bump(v, (0.0, -6.6, 4.3), (1.5, 1.1, 1.5))[:, None]
+    corners = bump(np.abs(v) * [1, 0, 0] + v * [0, 1, 1], (2.6, -4.4, 3.5), (0.8, 0.8, 1.3))[:, None]
+    outward = np.concatenate([0.30 * np.sign(x), 0 * x, 0 * x - 0.08], 1)
     return {
         "pucker": lips * (0.26 * inward + [0.0, 0.0, 0.45]),
         "funnel": lips * (0.18 * inward + [0.0, 0.0, 0.35]) + upper_mid * [0, 0.30, 0.1] - lower_mid * [0, 0.30, -0.1],
@@ -167,7 +169,7 @@ def _middle_fields(
         "jaw_forward": jaw[:, None] * [0.0, 0.02, 0.50],
         "viseme_fv": lower_mid * [0.0, 0.20, -0.16] + upper_mid * [0.0, 0.10, 0.02],
         "viseme_sh": rim * (up * [0.0, 0.14, 0.24] + low * [0.0, -0.14, 0.24]) + lips * 0.10 * inward,
-        "viseme_ee": rim * (up * [0.0, 0.10, -0.04] + low * [0.0, -0.14, -0.04]) - lips * 0.14 * inward,
+        "viseme_ee": upper_mid * [0.0, 0.12, -0.05] + lower_mid * [0.0, -0.16, -0.05] + corners * outward,
         "nostrils_flare": bump(np.abs(v) * [1, 0, 0] + v * [0, 1, 1], (1.4, -1.4, 4.9), (0.5, 0.5, 0.8))[:, None]
         * np.concatenate([0.16 * np.sign(x), 0 * x, 0 * x], 1),
     }

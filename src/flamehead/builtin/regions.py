@@ -45,7 +45,9 @@ def vertex_regions(mesh: HeadMesh, hair: Bool[np.ndarray, "V"]) -> dict[str, Int
         & (np.hypot((v[:, 1] - EAR_CENTER[0]) / 3.3, (v[:, 2] - EAR_CENTER[1] + 0.3) / 2.3) < 1)
     )
     forehead = oval & (v[:, 1] > 4.5) & ~left_eye & ~right_eye
-    neck = skin & ~oval & (v[:, 1] < -6.5 - 0.45 * np.clip(v[:, 2] + 6.0, -8.0, 3.0))
+    # Up to the jaw in front, up to the hair behind.
+    top = -6.5 + 0.35 * np.clip(v[:, 2] + 6.0, 0.0, 3.0) + 0.45 * np.clip(-6.0 - v[:, 2], 0.0, 8.0)
+    neck = skin & ~oval & (v[:, 1] < top)
     scalp = skin & ~oval & ~ear & ~neck & (v[:, 1] > np.where(v[:, 2] > -5.0, 3.0, -3.5))
     boundary = skin & (v[:, 1] < -15.2)
     left_lid = skin & left_eye & (to_lid < 0.6)

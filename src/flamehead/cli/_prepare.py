@@ -23,8 +23,9 @@ def built_in_head_coming(*, wanted: bool) -> Iterator[Callable[[], None] | None]
         yield None
         return
     # A failure is not lost: whoever loads the head next builds it and meets the same error.
+    # With -P no module is taken from the current folder, where the user's own files may bear any name.
     with subprocess.Popen(
-        [sys.executable, "-c", _BUILD], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-P", "-c", _BUILD], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             yield lambda: _done(process)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from flamehead.cli.fit import FitPhotos
 
@@ -15,7 +18,7 @@ __all__ = ["Demo"]
 class Demo:
     """Fit the built-in head to a public-domain portrait (NASA's photo of Eileen Collins, 1999)."""
 
-    out: Path = Path("demo")
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR", aliases=["-o"])] = Path("demo")
     """Folder for the results."""
     quiet: bool = False
     """Print nothing but errors."""

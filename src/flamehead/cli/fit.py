@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
@@ -34,17 +34,17 @@ class FitPhotos:
     mesh.obj and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json.
     """
 
-    images: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos: JPEG, PNG, WebP, TIFF, BMP."""
-    out: Path
+    images: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO ...")]]
+    """Photos: JPEG, PNG, WebP, TIFF, BMP, GIF."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR", aliases=["-o"])]
     """Folder for the results."""
-    model: Path | None = None
-    """A licensed FLAME model file; the built-in head by default."""
-    landmarks: Path | None = None
+    model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A licensed FLAME file, or its name in $FLAMEHEAD_ASSETS or the data folder; by default the built-in head."""
+    landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Landmarks of the one photo (npy, npz or json with 68, 105, 468 or 478 points) instead of the detector."""
-    focal: float | None = None
-    """Focal length in pixels; by default from EXIF, else estimated."""
-    face: int = 0
+    focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
+    """Focal length in pixels (mm * image width / sensor width); by default from EXIF, else estimated."""
+    face: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Which face: 0 is the largest in the photo, 1 the next, and so on."""
     quiet: bool = False
     """Print nothing but errors."""
@@ -126,7 +126,7 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
 
     failed: _Failed = []
     # A licensed file is opened at once: a wrong one is refused before any photo is read.
-    flame = None if command.model is None else _open_model(command.model)
+    flame = None if command.model is None else _open_model(command)
     with built_in_head_coming(wanted=flame is None) as wait, _progress(len(jobs), quiet=command.quiet) as advance:
         from flamehead.pipeline import fit_seen, save_image_fit, see_image
 
@@ -143,14 +143,30 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
             else:
                 if not command.quiet:
                     print(_line(report, folder), flush=True)
+                    for sentence in report["warnings"]:
+                        print(f"flamehead: warning: {image}: {sentence}", file=sys.stderr, flush=True)
             advance()
     return failed
 
 
-def _open_model(path: Path) -> Flame:
+def _open_model(command: FitPhotos) -> Flame:
+    """The model by its path, or by its bare name in the folders where assets are looked for."""
+    from flamehead.assets import asset_folders
     from flamehead.model import load_flame
 
-    return load_flame(path)
+    path = command.model
+    assert path is not None
+    if not path.exists() and path.name == str(path):
+        path = next((folder / path for folder in asset_folders() if (folder / path).is_file()), path)
+    flame = load_flame(path)
+    if not command.quiet:
+        print(f"Model: {path} ({flame.n_shape} identity and {flame.n_expression} expression components).", flush=True)
+        if "mediapipe468" not in flame.embeddings and "mediapipe478" not in flame.embeddings:
+            print(
+                "Its landmark files hold no outline and no pupils: only brows, eyes, nose and lips are fitted.",
+                flush=True,
+            )
+    return flame
 
 
 def _prepare(command: FitPhotos, flame: Flame | None, wait: Callable[[], None] | None) -> Flame:
@@ -175,7 +191,8 @@ def _outcome(command: FitPhotos, failed: _Failed) -> int:
     if failed and len(command.images) == 1:
         raise InputError(failed[0][1])
     for image, sentence in failed:
-        print(f"flamehead: {image}: {sentence}", file=sys.stderr)
+        named = "" if str(image) in sentence else f"{image}: "
+        print(f"flamehead: {named}{sentence}", file=sys.stderr)
     if failed:
         rest = "the others are in" if len(failed) < len(command.images) else "nothing was written into"
         count = f"{len(failed)} of {len(command.images)} photos failed, see above"
@@ -185,8 +202,9 @@ def _outcome(command: FitPhotos, failed: _Failed) -> int:
 
 def _line(report: dict[str, Any], folder: Path) -> str:
     name, error = Path(report["image"]).name, report["landmark_error_percent"]
+    known = "unknown" if error is None else f"{error:.2f} % of the eye distance"
     return (
-        f"{name}: landmark error {error:.2f} % of the eye distance, {report['iterations']} iterations, "
+        f"{name}: landmark error {known}, {report['iterations']} iterations, "
         f"{1000 * report['seconds']['fit']:.0f} ms -> {folder}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numba import njit
@@ -21,7 +22,17 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
             return njit(cache=True, **options)(function)
         except RuntimeError as error:
             # numba looks for a writable folder when it decorates, and gives up when there is none.
-            _log.warning("%s; it is compiled at every start. Set NUMBA_CACHE_DIR to a folder you may write to.", error)
+            if "no locator available" not in str(error):
+                raise
+            _warn_once()
             return njit(**options)(function)
 
     return decorate
+
+
+@cache
+def _warn_once() -> None:
+    _log.warning(
+        "Compiled kernels can be kept nowhere and are made at every start; set NUMBA_CACHE_DIR to a folder you may "
+        "write to."
+    )

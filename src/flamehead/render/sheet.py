@@ -13,7 +13,7 @@ from flamehead.data import Camera
 from flamehead.geometry.camera import project
 from flamehead.render._samples import to_camera
 from flamehead.render.marks import Color, links, marks
-from flamehead.render.picture import Colors, render
+from flamehead.render.picture import Colors, blend, render
 from flamehead.render.views import Crop, side_view
 from flamehead.render.wireframe import wireframe
 
@@ -77,9 +77,11 @@ def overlay_sheet(
     radius = height / 190
     landmarks = links(ground, seen, placed, (1.0, 1.0, 1.0), width=0.4 * radius)
     landmarks = marks(marks(landmarks, seen, DETECTED, radius=radius), placed, FITTED, radius=0.72 * radius)
-    veil = render(vertices, faces, view, colors=colors, background=ground, alpha=0.35).image
+    # Drawn once, laid over the photo twice.
+    head = render(vertices, faces, view, colors=colors)
+    veil = blend(ground, head.image, 0.35 * head.alpha)
     wires = wireframe(veil, vertices, faces, view, color=_WIRE, alpha=0.55)
-    solid = render(vertices, faces, view, colors=colors, background=ground).image
+    solid = blend(ground, head.image, head.alpha)
     side = side_view(vertices, (round(0.82 * height), height), rotation=rotation)
     profile = render(vertices, faces, side, colors=colors, background=_SIDE_BACKGROUND).image
     panels = [
