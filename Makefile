@@ -4,15 +4,18 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# Two workers with one thread each: the tests are small, and two threads of torch or BLAS in each would fight for the cores.
+export OMP_NUM_THREADS := 1
+PARALLEL := -n 2 --dist loadfile
 OUT ?= demo
 
 .PHONY: demo test check shapes base-test clean
 
 demo: .venv/ready
-	$(BIN)/flamehead demo --out $(OUT)
+	env -u OMP_NUM_THREADS $(BIN)/flamehead demo --out $(OUT)
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: .venv/ready
 	$(BIN)/python -m pytest --doctest-modules src/flamehead
@@ -36,7 +39,7 @@ shapes: .venv/ready
 
 # The base package alone, without extras, on NumPy 2.
 base-test: .venv-base/ready
-	.venv-base/bin/python -m pytest -m "not slow and not detect"
+	.venv-base/bin/python -m pytest $(PARALLEL) -m "not slow and not detect"
 
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "flamehead needs Python 3.11 or newer; install it, or name it with make PYTHON=..."; exit 1; }
@@ -47,7 +50,7 @@ base-test: .venv-base/ready
 .venv-base/ready: pyproject.toml constraints-base.txt
 	$(PYTHON) -m venv .venv-base
 	.venv-base/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-base.txt -e . \
-		pytest pytest-timeout hypothesis beartype
+		pytest pytest-timeout pytest-xdist hypothesis beartype
 	touch $@
 
 clean:

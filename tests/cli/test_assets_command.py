@@ -34,7 +34,8 @@ def model(tmp_path, monkeypatch):
 def test_the_doctor_looks_into_checkouts_of_known_programs(run, model, tmp_path):
     done = run("assets", "doctor", "--assets", tmp_path / "code")
     assert done.code == 0 and done.err == ""
-    row = next(line for line in done.out.splitlines() if "FLAME2020" in line)
+    assert str(model) in done.out.splitlines()
+    row = done.out[done.out.index(str(model)) :].split("\n/")[0]
     assert "MICA" in row and "not redistributable" in row
     assert "unknown (2017-2023 layout), its name suggests FLAME 2020, generic" in " ".join(done.out.split())
     assert "mica.tar" in done.out and "sign-up" in done.out and "flame2023_Open.pkl" not in done.out

@@ -139,15 +139,12 @@ class Assets:
 
 
 def _print_found(found: list[FoundAsset]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
-
-    table = Table(
-        Column("file", overflow="fold"), Column("found in", overflow="fold"), "what it is", "licence", "enables"
-    )
+    """A block per file: columns would cut long paths to pieces in a terminal of 80 characters, and in a pipe."""
     for asset in found:
+        print(asset.path)
         enables = f"PROBLEM: {asset.problem}" if asset.problem else asset.enables
-        table.add_row(*map(escape, (str(asset.path), asset.place, asset.description, asset.licence, enables)))
-    Console(soft_wrap=False).print(table)
+        rows = (("is", asset.description), ("found in", asset.place), ("licence", asset.licence), ("enables", enables))
+        for title, text in rows:
+            if text:
+                print(f"    {title:<9} {text}")
     print()
