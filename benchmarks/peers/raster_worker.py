@@ -1,7 +1,7 @@
-"""Draws a mesh with another renderer, in its own environment: its name and a scene file as arguments, requests on stdin.
+"""Draws a mesh with another renderer, in its own environment: its name and a scene file as arguments.
 
-A request is one JSON line `{"size": 512, "repeats": 20, "threads": 2}`; the answer is a list of seconds. Every frame has
-new vertices, as in a tracker. What is timed begins with vertices in memory and ends with arrays in memory.
+A request is one JSON line on stdin, `{"size": 512, "repeats": 20}`; the answer holds a list of seconds. Every
+frame has new vertices, as in a tracker. What is timed begins with vertices in memory and ends with arrays in memory.
 """
 
 import json
@@ -70,11 +70,10 @@ def pyrender(scene, size):
     if not contexts:
         contexts["pyrender"] = pr.OffscreenRenderer(size, size)
     renderer = contexts["pyrender"]
+    turned = np.diag([1.0, -1.0, -1.0, 1.0])
     stage = pr.Scene(ambient_light=[0.3, 0.3, 0.3])
-    stage.add(
-        pr.IntrinsicsCamera(focal, focal, center, center, znear=0.05, zfar=5.0), pose=np.diag([1.0, -1.0, -1.0, 1.0])
-    )
-    stage.add(pr.DirectionalLight(intensity=3.0), pose=np.diag([1.0, -1.0, -1.0, 1.0]))
+    stage.add(pr.IntrinsicsCamera(focal, focal, center, center, znear=0.05, zfar=5.0), pose=turned)
+    stage.add(pr.DirectionalLight(intensity=3.0), pose=turned)
     faces = scene["faces"]
 
     def draw(n):
