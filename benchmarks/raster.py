@@ -2,8 +2,8 @@
 
 The built-in head (9,976 triangles) fills 60 % of a square picture; every frame has new vertices, and face ids, depth
 and perspective-correct barycentrics are wanted. Beside `flamehead.raster.rasterize`, with and without culling on one
-and two threads, run the renderers that PyPI has, in the same rounds: pyrender on EGL and on OSMesa, Open3D and embreex with
-their trees rebuilt, pyvista. FOLDER holds an environment for each, named like it, made with
+and two threads, run the renderers that PyPI has, in the same rounds: pyrender on EGL and on OSMesa, Open3D and embreex
+with their trees rebuilt, pyvista. FOLDER holds an environment for each, named like it, made with
 `python -m venv FOLDER/NAME; FOLDER/NAME/bin/pip install -r benchmarks/peers/NAME.txt` (pyrender: its file says how).
 """
 
