@@ -131,9 +131,9 @@ def fit_landmarks(
         with_other=settings.other_sigma is not None,
     )
     start_focal = focal or settings.focal_ratio * max(seen.size)
-    targets, start = _start(prepared, seen, settings, focal=start_focal)
+    targets, start = start_pose(prepared, seen, settings, focal=start_focal)
     solution = _solve(prepared.model, targets, start, settings, free_focal=focal is None, prior_focal=start_focal)
-    return _result(flame, seen, prepared, solution)
+    return fit_of(flame, seen, prepared, solution)
 
 
 def _check(seen: Observation) -> None:
@@ -144,7 +144,7 @@ def _check(seen: Observation) -> None:
         )
 
 
-def _start(
+def start_pose(
     prepared: Prepared, seen: Observation, settings: LandmarkFitSettings, *, focal: float
 ) -> tuple[ImageTargets, HeadState]:
     """The pose of the mean head, and the landmarks with the trust that its distance gives them."""
@@ -162,7 +162,7 @@ def _start(
     whitening[~visible] = 0.0
     center = 0.5 * np.array(seen.size, dtype=np.float64)
     targets = ImageTargets(np.where(visible[:, None], observed, 0.0), whitening, center)
-    robust = _blocks(targets, settings)
+    robust = landmark_losses(targets, settings)
     rigid = pose_rigid_head(points, targets, weak, focal=focal, pivot=prepared.pivot, robust=robust)
     zeros = HeadState.zeros(prepared.model.columns.n_shape, prepared.model.columns.n_expression)
     return targets, replace(zeros, root=rigid.state[0], translation=rigid.state[1], log_focal=math.log(focal))
@@ -186,7 +186,8 @@ def _whitening(pairs: Correspondence, seen: Observation, settings: LandmarkFitSe
     return whitening
 
 
-def _blocks(targets: ImageTargets, settings: LandmarkFitSettings) -> tuple[RobustBlock, ...]:
+def landmark_losses(targets: ImageTargets, settings: LandmarkFitSettings) -> tuple[RobustBlock, ...]:
+    """How `landmark_residuals` are weighted down."""
     if settings.loss == "squared":
         return ()
     return (RobustBlock(slice(0, 2 * len(targets.seen)), 2, LOSSES[settings.loss], settings.outlier),)
@@ -202,6 +203,25 @@ def _solve(
     prior_focal: float,
 ) -> Solution[HeadState]:
     """Move everything but the neck, which the root's rotation stands in for."""
+    return levenberg_marquardt(
+        landmark_residuals(model, targets, settings, free_focal=free_focal, prior_focal=prior_focal),
+        start,
+        retract=lambda state, step: moved(state, step, model.columns),
+        robust=landmark_losses(targets, settings),
+        cost_tolerance=settings.cost_tolerance,
+        max_iterations=settings.max_iterations,
+    )
+
+
+def landmark_residuals(
+    model: LandmarkModel,
+    targets: ImageTargets,
+    settings: LandmarkFitSettings,
+    *,
+    free_focal: bool,
+    prior_focal: float,
+) -> Callable[[HeadState], tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]]:
+    """Residuals of landmarks and beliefs, by the columns of `moved`."""
     n, columns = model.columns.eyes.stop, model.columns
     prior = _prior(columns, settings, math.log(prior_focal), free_focal)
 
@@ -213,17 +233,10 @@ def _solve(
         believed, prior_rows = prior(state)
         return np.concatenate([r, believed]), np.concatenate([rows[:, : n + free_focal], prior_rows])
 
-    return levenberg_marquardt(
-        residuals,
-        start,
-        retract=lambda state, step: _moved(state, step, columns),
-        robust=_blocks(targets, settings),
-        cost_tolerance=settings.cost_tolerance,
-        max_iterations=settings.max_iterations,
-    )
+    return residuals
 
 
-def _moved(state: HeadState, step: Float[np.ndarray, "N"], columns: Columns) -> HeadState:
+def moved(state: HeadState, step: Float[np.ndarray, "N"], columns: Columns) -> HeadState:
     """Apply a step over the columns of the model, without the neck's and with the focal length's last, if it is free.
 
     The focal length takes the head's distance along, so that the size in the image stays.
@@ -280,7 +293,7 @@ def _prior(
     return prior
 
 
-def _result(flame: Flame, seen: Observation, prepared: Prepared, solution: Solution[HeadState]) -> Fit:
+def fit_of(flame: Flame, seen: Observation, prepared: Prepared, solution: Solution[HeadState]) -> Fit:
     """The state in the package's nouns."""
     state, like = solution.state, flame.template
 

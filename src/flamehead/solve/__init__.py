@@ -1,6 +1,11 @@
 """Second-order solvers; they know no heads and no rotations."""
 
-from flamehead.solve.levenberg_marquardt import Solution, levenberg_marquardt
+from flamehead.solve.levenberg_marquardt import (
+    NormalEquations,
+    Solution,
+    levenberg_marquardt,
+    minimize_normal_equations,
+)
 from flamehead.solve.robust import LOSSES, LossName, RobustBlock, cauchy, geman_mcclure, huber, robust_cost, squared
 from flamehead.solve.status import Reason, Status
 from flamehead.solve.threads import single_threaded_blas
@@ -8,6 +13,7 @@ from flamehead.solve.threads import single_threaded_blas
 __all__ = [
     "LOSSES",
     "LossName",
+    "NormalEquations",
     "Reason",
     "RobustBlock",
     "Solution",
@@ -16,6 +22,7 @@ __all__ = [
     "geman_mcclure",
     "huber",
     "levenberg_marquardt",
+    "minimize_normal_equations",
     "robust_cost",
     "single_threaded_blas",
     "squared",

@@ -19,7 +19,7 @@ from flamehead.solve.robust import RobustBlock, robust_cost
 from flamehead.solve.status import Reason, Status
 from flamehead.solve.threads import single_threaded_blas
 
-__all__ = ["Solution", "levenberg_marquardt"]
+__all__ = ["NormalEquations", "Solution", "levenberg_marquardt", "minimize_normal_equations"]
 
 State = TypeVar("State")
 
@@ -42,8 +42,19 @@ class Solution(Generic[State]):
 
 
 @dataclass(frozen=True)
-class _Model(Generic[State]):
+class NormalEquations:
     """The cost around a state: cost + gradient @ d + 0.5 * d @ hessian @ d."""
+
+    cost: float
+    hessian: Float[np.ndarray, "N N"]
+    """J^T W J, the Gauss-Newton approximation."""
+    gradient: Float[np.ndarray, "N"]
+    """J^T W r."""
+
+
+@dataclass(frozen=True)
+class _Model(Generic[State]):
+    """Normal equations at a state."""
 
     state: State
     cost: float
@@ -93,8 +104,48 @@ def levenberg_marquardt(
         array([1., 2.])
     """
 
+    def equations(state: State) -> NormalEquations:
+        return _normal_equations(*residuals_and_jacobian(state), robust)
+
+    return minimize_normal_equations(
+        equations,
+        start,
+        retract=retract,
+        damping=damping,
+        cost_tolerance=cost_tolerance,
+        step_tolerance=step_tolerance,
+        gradient_tolerance=gradient_tolerance,
+        max_iterations=max_iterations,
+    )
+
+
+@single_threaded_blas()
+def minimize_normal_equations(
+    equations: Callable[[State], NormalEquations],
+    start: State,
+    *,
+    retract: Callable[[State, Float[np.ndarray, "N"]], State],
+    damping: float = 1e-3,
+    cost_tolerance: float = 1e-8,
+    step_tolerance: float = 1e-12,
+    gradient_tolerance: float = 1e-12,
+    max_iterations: int = 50,
+) -> Solution[State]:
+    """`levenberg_marquardt` for problems whose Jacobian is never formed, such as one row for every pixel.
+
+    Args:
+        equations: Cost and normal equations of a state; not finite where the state is impossible.
+        start: See `levenberg_marquardt`, like the rest.
+        retract: Moves a state by a tangent step.
+        damping: At the start.
+        cost_tolerance: Stop when an accepted step lowers the cost by less than this fraction.
+        step_tolerance: Stop when no component of an accepted step is larger.
+        gradient_tolerance: Stop when the cosine between the residuals and every Jacobian column is smaller.
+        max_iterations: Accepted and rejected steps together.
+    """
+
     def model_at(state: State) -> _Model[State] | None:
-        return _quadratic_model(state, *residuals_and_jacobian(state), robust)
+        return _quadratic_model(state, equations(state))
 
     first = model_at(start)
     if first is None:
@@ -131,13 +182,10 @@ def levenberg_marquardt(
     return finish("gradient" if _gradient_vanishes(model, gradient_tolerance) else "iterations", max_iterations)
 
 
-def _quadratic_model(
-    state: State,
-    residuals: Float[np.ndarray, "M"],
-    jacobian: Float[np.ndarray, "M N"],
-    robust: Sequence[RobustBlock],
-) -> _Model[State] | None:
-    """The Gauss-Newton model of the robust cost, or None where it is not finite."""
+def _normal_equations(
+    residuals: Float[np.ndarray, "M"], jacobian: Float[np.ndarray, "M N"], robust: Sequence[RobustBlock]
+) -> NormalEquations:
+    """The Gauss-Newton model of the robust cost."""
     if jacobian.ndim != 2 or jacobian.shape[0] != residuals.size:
         raise InputError(
             f"The Jacobian has shape {jacobian.shape} for {residuals.size} residuals; return one row per residual."
@@ -147,14 +195,19 @@ def _quadratic_model(
         if weights is not None:
             root = np.sqrt(weights)
             residuals, jacobian = residuals * root, jacobian * root[:, None]
-        hessian, gradient = jacobian.T @ jacobian, jacobian.T @ residuals
+        return NormalEquations(cost, jacobian.T @ jacobian, jacobian.T @ residuals)
+
+
+def _quadratic_model(state: State, equations: NormalEquations) -> _Model[State] | None:
+    """The equations with their scaling, or None where they are not finite."""
     # A NaN or infinity anywhere in the Jacobian reaches the diagonal, so looking there is enough.
-    scaling = hessian.diagonal().copy()
-    if not (np.isfinite(cost) and np.isfinite(scaling).all() and np.isfinite(gradient).all()):
+    scaling = equations.hessian.diagonal().copy()
+    finite = np.isfinite(equations.cost) and np.isfinite(scaling).all() and np.isfinite(equations.gradient).all()
+    if not finite:
         return None
     # An unknown that nothing depends on may take any scale: its gradient is zero, so it never moves.
     scaling[scaling == 0.0] = 1.0
-    return _Model(state, cost, hessian, gradient, scaling)
+    return _Model(state, equations.cost, equations.hessian, equations.gradient, scaling)
 
 
 def _damped_step(model: _Model[State], damping: float) -> Float[np.ndarray, "N"] | None:

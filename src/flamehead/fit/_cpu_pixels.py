@@ -1,0 +1,269 @@
+"""The sums over pixels of a photometric fit, in numba.
+
+For a pixel that shows face f at barycentrics b, with surface colour a(alpha), normal n and light l, the model is
+
+    c = encode(a * sum_k l_k Y_k(n)),      r = (image - c) / sigma,
+
+in sRGB, for each channel. Moving the surface point by dx slides it over the picture, d image = grad image . d pixel;
+turning the face turns the normal. Both depend on the three corners of f only, so that the normal equations with respect
+to all vertices are a sum of 9 x 9 blocks, one for each face, whatever the number of pixels and of parameters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flamehead.raster._compile import compiled
+
+__all__ = ["HARMONICS", "accumulate", "interior", "shade_pixels", "thin"]
+
+HARMONICS = 9
+
+_C0, _C1, _C2, _C3, _C4 = 0.28209479, 1.02332671, 0.85808553, 0.42904276, 0.24770796
+"""Factors of the nine functions: 1; x, y, z; xy, xz, yz; x^2 - y^2; 3 z^2 - 1 (Ramamoorthi and Hanrahan 2001)."""
+
+_LEAST = np.float32(1e-4)
+"""Linear light below which a pixel's colour has no slope worth following."""
+
+
+@compiled(nogil=True)
+def interior(ids, local, depth, step, inside):
+    """Pixels whose eight neighbours show the mask's faces too, with no jump in depth between them; how many."""
+    height, width = ids.shape
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            inside[y, x] = False
+            if y == 0 or x == 0 or y == height - 1 or x == width - 1 or ids[y, x] < 0 or local[ids[y, x]] < 0:
+                continue
+            good = True
+            for dy in range(-1, 2):
+                for dx in range(-1, 2):
+                    face = ids[y + dy, x + dx]
+                    good &= face >= 0 and local[face] >= 0 and abs(depth[y + dy, x + dx] - depth[y, x]) < step
+            inside[y, x] = good
+            count += good
+    return count
+
+
+@compiled(nogil=True)
+def thin(inside, count, most):
+    """Keep at most about so many pixels, evenly spread and the same ones every time."""
+    if count <= most:
+        return
+    seen = 0
+    for y in range(inside.shape[0]):
+        # Every row begins elsewhere, so that no columns are left out altogether.
+        seen += (y * 7919) % count
+        for x in range(inside.shape[1]):
+            if inside[y, x]:
+                seen += most
+                inside[y, x] = seen >= count
+                seen %= count
+
+
+@compiled(inline="always")
+def _encode(light):
+    """sRGB of linear light, and its slope."""
+    if light <= 0.0031308:
+        return np.float32(12.92) * light, np.float32(12.92)
+    power = light ** np.float32(1 / 2.4)
+    return np.float32(1.055) * power - np.float32(0.055), np.float32(1.055 / 2.4) * power / light
+
+
+@compiled(nogil=True, error_model="numpy")
+def _surface(face, b, faces, normals, uv, mean, basis, alpha, harmonics, slopes, albedo, texel):
+    """Fill in the harmonics, their derivative by the normal, the albedo, and the row and column of the texel."""
+    x = y = z = np.float32(0)
+    u = v = np.float32(0)
+    for k in range(3):
+        vertex = faces[face, k]
+        x += b[k] * normals[vertex, 0]
+        y += b[k] * normals[vertex, 1]
+        z += b[k] * normals[vertex, 2]
+        u += b[k] * uv[face, k, 0]
+        v += b[k] * uv[face, k, 1]
+    scale = np.float32(1) / max(np.sqrt(x * x + y * y + z * z), np.float32(1e-12))
+    x, y, z = x * scale, y * scale, z * scale
+    harmonics[0], harmonics[1], harmonics[2], harmonics[3] = _C0, _C1 * x, _C1 * y, _C1 * z
+    harmonics[4], harmonics[5], harmonics[6] = _C2 * x * y, _C2 * x * z, _C2 * y * z
+    harmonics[7], harmonics[8] = _C3 * (x * x - y * y), _C4 * (3 * z * z - 1)
+    slopes[1, 0] = slopes[2, 1] = slopes[3, 2] = _C1
+    slopes[4, 0], slopes[4, 1] = _C2 * y, _C2 * x
+    slopes[5, 0], slopes[5, 2] = _C2 * z, _C2 * x
+    slopes[6, 1], slopes[6, 2] = _C2 * z, _C2 * y
+    slopes[7, 0], slopes[7, 1] = 2 * _C3 * x, -2 * _C3 * y
+    slopes[8, 2] = 6 * _C4 * z
+    # Bilinear for the mean, which has all the detail, and the nearest texel for the components.
+    height, width = mean.shape[0], mean.shape[1]
+    column, row = min(max(u - np.float32(0.5), np.float32(0)), np.float32(width - 1)), v - np.float32(0.5)
+    row = min(max(row, np.float32(0)), np.float32(height - 1))
+    j, i = min(int(column), width - 2), min(int(row), height - 2)
+    s, t = column - j, row - i
+    texel[0], texel[1] = int(row + np.float32(0.5)), int(column + np.float32(0.5))
+    for c in range(3):
+        albedo[c] = (1 - t) * ((1 - s) * mean[i, j, c] + s * mean[i, j + 1, c]) + t * (
+            (1 - s) * mean[i + 1, j, c] + s * mean[i + 1, j + 1, c]
+        )
+        for k in range(alpha.shape[0]):
+            albedo[c] += basis[texel[0], texel[1], c, k] * alpha[k]
+
+
+@compiled(nogil=True, error_model="numpy")
+def shade_pixels(ids, barycentric, inside, faces, normals, uv, mean, basis, alpha, light, out):
+    """The model's sRGB at the pixels inside."""
+    harmonics, slopes = np.zeros(9, np.float32), np.zeros((9, 3), np.float32)
+    albedo, texel, b = np.zeros(3, np.float32), np.zeros(2, np.int64), np.zeros(3, np.float32)
+    for row in range(ids.shape[0]):
+        for column in range(ids.shape[1]):
+            if not inside[row, column]:
+                continue
+            for k in range(3):
+                b[k] = barycentric[k, row, column]
+            _surface(ids[row, column], b, faces, normals, uv, mean, basis, alpha, harmonics, slopes, albedo, texel)
+            for c in range(3):
+                shading = np.float32(0)
+                for k in range(9):
+                    shading += light[k, c] * harmonics[k]
+                out[row, column, c] = _encode(max(albedo[c] * shading, _LEAST))[0]
+
+
+@compiled(nogil=True, error_model="numpy")
+def accumulate(
+    image, along_x, along_y, ids, barycentric, inside, local, faces, points, normals, uv, mean, basis, alpha, light,
+    focal, inverse_sigma, outlier, geometry, blocks, slopes_by_face, cross, own, own_slope,
+):  # fmt: skip
+    """Add every pixel to the normal equations; returns the robust cost and the number of pixels.
+
+    Args:
+        image, along_x, along_y: sRGB and its derivatives per pixel, (H, W, 3).
+        ids, barycentric: fragments, (H, W) and (3, H, W).
+        inside: which pixels count.
+        local: row of a face in the blocks, or -1.
+        faces, points, normals: of the head in the camera's frame.
+        uv: texture coordinates of each face's corners, in texels.
+        mean, basis, alpha: the albedo's space and coefficients, linear RGB.
+        light: harmonics by channel.
+        focal: pixels.
+        inverse_sigma: 1 / noise of a channel.
+        outlier: distance in sigmas at which a pixel loses its say (Geman-McClure).
+        geometry: whether to fill in what belongs to the vertices.
+        blocks, slopes_by_face, cross: (F, 9, 9), (F, 9), (F, 9, A); A is the albedo's and the light's unknowns.
+        own, own_slope: (A, A), (A,).
+    """
+    n_alpha = alpha.shape[0]
+    harmonics, slopes = np.zeros(9, np.float32), np.zeros((9, 3), np.float32)
+    albedo, texel, b = np.zeros(3, np.float32), np.zeros(2, np.int64), np.zeros(3, np.float32)
+    residual, shading, slope = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
+    turn, by_vertex = np.zeros((3, 9), np.float32), np.zeros(9, np.float32)
+    by_own = np.zeros(n_alpha + HARMONICS, np.float32)
+    cost, count = 0.0, 0
+    for row in range(ids.shape[0]):
+        for column in range(ids.shape[1]):
+            if not inside[row, column]:
+                continue
+            face = ids[row, column]
+            for k in range(3):
+                b[k] = barycentric[k, row, column]
+            _surface(face, b, faces, normals, uv, mean, basis, alpha, harmonics, slopes, albedo, texel)
+            total = np.float32(0)
+            for c in range(3):
+                shading[c] = np.float32(0)
+                for k in range(9):
+                    shading[c] += light[k, c] * harmonics[k]
+                value, slope[c] = _encode(max(albedo[c] * shading[c], _LEAST))
+                if albedo[c] * shading[c] < _LEAST:
+                    slope[c] = np.float32(0)
+                residual[c] = (image[row, column, c] - value) * inverse_sigma
+                total += residual[c] * residual[c]
+            bounded = np.float32(1) / (np.float32(1) + total / (outlier * outlier))
+            weight = bounded * bounded
+            cost += 0.5 * total * bounded
+            count += 1
+            here = local[face]
+            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+            if geometry:
+                _turning(points, i, j, k, turn)
+                # The point that is seen, from the camera.
+                depth = b[0] * points[i, 2] + b[1] * points[j, 2] + b[2] * points[k, 2]
+                px = (b[0] * points[i, 0] + b[1] * points[j, 0] + b[2] * points[k, 0]) / depth
+                py = (b[0] * points[i, 1] + b[1] * points[j, 1] + b[2] * points[k, 1]) / depth
+            for c in range(3):
+                steep = slope[c] * inverse_sigma
+                for m in range(n_alpha):
+                    by_own[m] = -steep * shading[c] * basis[texel[0], texel[1], c, m]
+                for m in range(HARMONICS):
+                    by_own[n_alpha + m] = -steep * albedo[c] * harmonics[m]
+                _add_own(by_own, n_alpha, c, weight, weight * residual[c], own, own_slope)
+                if not geometry:
+                    continue
+                nx = ny = nz = np.float32(0)
+                for m in range(1, 9):
+                    nx += light[m, c] * slopes[m, 0]
+                    ny += light[m, c] * slopes[m, 1]
+                    nz += light[m, c] * slopes[m, 2]
+                factor = -steep * albedo[c]
+                gx = along_x[row, column, c] * inverse_sigma * focal / depth
+                gy = along_y[row, column, c] * inverse_sigma * focal / depth
+                gz = -(gx * px + gy * py)
+                for m in range(3):
+                    by_vertex[3 * m] = b[m] * gx
+                    by_vertex[3 * m + 1] = b[m] * gy
+                    by_vertex[3 * m + 2] = b[m] * gz
+                for m in range(9):
+                    by_vertex[m] += factor * (nx * turn[0, m] + ny * turn[1, m] + nz * turn[2, m])
+                block, side, pull = blocks[here], cross[here], slopes_by_face[here]
+                light_at = n_alpha + HARMONICS * c
+                for m in range(9):
+                    scaled = weight * by_vertex[m]
+                    pull[m] += scaled * residual[c]
+                    for n in range(9):
+                        block[m, n] += scaled * by_vertex[n]
+                    for n in range(n_alpha):
+                        side[m, n] += scaled * by_own[n]
+                    for n in range(HARMONICS):
+                        side[m, light_at + n] += scaled * by_own[n_alpha + n]
+    return cost, count
+
+
+@compiled(nogil=True, error_model="numpy")
+def _turning(points, i, j, k, turn):
+    """Derivative of a face's unit normal by its corners, (3, 9): that of `cross(q - p, r - p)`, across the normal."""
+    ax, ay, az = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
+    bx, by, bz = points[k, 0] - points[i, 0], points[k, 1] - points[i, 1], points[k, 2] - points[i, 2]
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    length = max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-20))
+    nx, ny, nz = nx / length, ny / length, nz / length
+    cx, cy, cz = bx - ax, by - ay, bz - az
+    # d(a x b) = da x b + a x db, and the first corner moves both: columns are the cross-product matrices of c, -b, a.
+    for m in range(3):
+        ex, ey, ez = (cx, cy, cz) if m == 0 else ((-bx, -by, -bz) if m == 1 else (ax, ay, az))
+        for n in range(3):
+            # e x unit(n)
+            tx = np.float32(0) if n == 0 else (-ez if n == 1 else ey)
+            ty = ez if n == 0 else (np.float32(0) if n == 1 else -ex)
+            tz = -ey if n == 0 else (ex if n == 1 else np.float32(0))
+            along = tx * nx + ty * ny + tz * nz
+            turn[0, 3 * m + n] = (tx - along * nx) / length
+            turn[1, 3 * m + n] = (ty - along * ny) / length
+            turn[2, 3 * m + n] = (tz - along * nz) / length
+
+
+@compiled(nogil=True, error_model="numpy")
+def _add_own(row, n_alpha, channel, weight, pull, own, own_slope):
+    """Add a channel's row; its light unknowns stand at `n_alpha + 9 * channel`."""
+    at = n_alpha + HARMONICS * channel
+    for m in range(n_alpha):
+        own_slope[m] += pull * row[m]
+        scaled = weight * row[m]
+        for n in range(n_alpha):
+            own[m, n] += scaled * row[n]
+        for n in range(HARMONICS):
+            own[m, at + n] += scaled * row[n_alpha + n]
+    for m in range(HARMONICS):
+        own_slope[at + m] += pull * row[n_alpha + m]
+        scaled = weight * row[n_alpha + m]
+        for n in range(n_alpha):
+            own[at + m, n] += scaled * row[n]
+        for n in range(HARMONICS):
+            own[at + m, at + n] += scaled * row[n_alpha + n]

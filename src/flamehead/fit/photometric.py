@@ -1,0 +1,272 @@
+"""Fit a head to a photo by its pixels, from a landmark fit: coarse to fine, geometry, albedo and light together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from flamehead.data import Fit, FlameParams, Observation
+from flamehead.errors import InputError
+from flamehead.fit._prepare import Prepared, prepare
+from flamehead.fit._so3 import exp, log
+from flamehead.fit.landmark_model import HeadState
+from flamehead.fit.landmarks import (
+    LandmarkFitSettings,
+    fit_of,
+    landmark_losses,
+    landmark_residuals,
+    moved,
+    start_pose,
+)
+from flamehead.fit.pixels import (
+    FaceSurface,
+    PixelState,
+    PixelTerm,
+    TextureSpace,
+    face_surface,
+    image_level,
+    pixel_equations,
+)
+from flamehead.solve import NormalEquations, Solution, Status, minimize_normal_equations, robust_cost
+
+if TYPE_CHECKING:
+    from flamehead.model import Flame
+
+__all__ = ["PhotometricFit", "PhotometricSettings", "fit_photometric", "head_state"]
+
+
+@dataclass(frozen=True)
+class PhotometricSettings:
+    """What a photometric fit believes, and how long it looks."""
+
+    sizes: tuple[int, ...] = (64, 128, 256)
+    """Longer side of the face in the picture at each step, pixels; a photo with fewer is not enlarged."""
+    iterations: tuple[int, ...] = (4, 4, 4)
+    """Gauss-Newton steps at each."""
+    sigma: float = 0.05
+    """Noise of a channel, sRGB in [0, 1]; what the model cannot paint is part of it."""
+    outlier: float = 3.0
+    """Distance in sigmas at which a pixel loses its say (Geman-McClure): glasses, hair, highlights."""
+    worth: float = 4000.0
+    """Number of independent observations that the pixels are worth together."""
+    albedo_sigma: float = 1.0
+    """Spread of the albedo's coefficients."""
+    light_sigma: float = 1.0
+    """Spread of the light about even light, without its constant part."""
+    landmarks: LandmarkFitSettings = field(default_factory=LandmarkFitSettings)
+    """Weights of the landmarks, and beliefs about the head."""
+
+
+@dataclass(frozen=True)
+class PhotometricFit:
+    """A head fitted to a photo's pixels."""
+
+    fit: Fit
+    albedo: Float[np.ndarray, "K"]
+    """Coefficients of the texture space, in standard deviations."""
+    light: Float[np.ndarray, "9 3"]
+    """Spherical harmonics in the camera's frame (x right, y down, z forward), linear RGB."""
+    start: PixelState
+    """The landmark fit, with the best albedo and light for it."""
+    end: PixelState
+
+
+def fit_photometric(
+    flame: Flame,
+    photo: Float[np.ndarray, "H W 3"],
+    seen: Observation,
+    start: Fit,
+    texture: TextureSpace,
+    *,
+    mask: Bool[np.ndarray, "H W"] | None = None,
+    settings: PhotometricSettings | None = None,
+) -> PhotometricFit:
+    """Refine a landmark fit by all pixels of the face.
+
+    Args:
+        flame: The model of `start`.
+        photo: sRGB in [0, 1].
+        seen: Its landmarks.
+        start: Where to begin.
+        texture: The colours that a face may have.
+        mask: Pixels that may count; None lets the robust loss find hair, glasses and hands by itself.
+        settings: Weights and steps.
+    """
+    settings = settings or PhotometricSettings()
+    believed = settings.landmarks
+    prepared = prepare(
+        flame, seen.scheme, n_shape=believed.n_shape, n_expression=believed.n_expression,
+        with_other=believed.other_sigma is not None,
+    )  # fmt: skip
+    columns = prepared.model.columns
+    surface = face_surface(
+        flame.arrays, flame.region_faces("face").cpu().numpy(), n_shape=columns.n_shape,
+        n_expression=columns.n_expression,
+    )  # fmt: skip
+    head = head_state(start, columns.n_shape, columns.n_expression)
+    problem = _Problem(flame, prepared, surface, texture, settings, seen, math.exp(head.log_focal))
+    terms = [problem.term(photo, head, size, mask) for size in settings.sizes]
+    light = np.zeros((9, 3))
+    light[0] = problem.even_light(terms[0], head)
+    first = PixelState(head, np.zeros(texture.basis.shape[3]), light)
+    first = problem.solve(first, terms[min(1, len(terms) - 1)], geometry=False, iterations=8).state
+    state, solution = first, None
+    for term, iterations in zip(terms, settings.iterations, strict=True):
+        solution = problem.solve(state, term, geometry=True, iterations=iterations)
+        state = solution.state
+    status = solution.status if solution else Status("iterations", 0)
+    cost = solution.cost if solution else float("nan")
+    fit = fit_of(flame, seen, prepared, Solution(state.head, status, cost, ()))
+    return PhotometricFit(fit, state.albedo, state.light, first, state)
+
+
+def head_state(fit: Fit, n_shape: int, n_expression: int) -> HeadState:
+    """A landmark fit as the solver's state."""
+
+    def array(value: torch.Tensor) -> np.ndarray:
+        return value.detach().cpu().double().numpy()
+
+    params = fit.params
+    eyes = np.stack([array(params.left_eye)[:2], array(params.right_eye)[:2]])
+    return HeadState(
+        array(params.shape)[:n_shape], array(params.expression)[:n_expression], array(params.neck), array(params.jaw),
+        eyes, exp(array(params.root)), array(params.translation), math.log(float(fit.camera.focal[0])),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Everything that stays the same during a fit."""
+
+    flame: Flame
+    prepared: Prepared
+    surface: FaceSurface
+    texture: TextureSpace
+    settings: PhotometricSettings
+    seen: Observation
+    focal: float
+
+    def vertices(self, head: HeadState) -> Float[np.ndarray, "V 3"]:
+        """The posed head."""
+        like = self.flame.template
+
+        def tensor(value: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(value).to(like)
+
+        left, right = (np.append(eye, 0.0) for eye in head.eyes)
+        params = FlameParams(
+            *map(
+                tensor,
+                (head.shape, head.expression, log(head.root), head.neck, head.jaw, left, right, head.translation),
+            )
+        )
+        with torch.no_grad():
+            return self.flame(params).vertices.cpu().double().numpy()
+
+    def term(
+        self, photo: Float[np.ndarray, "H W 3"], head: HeadState, size: int, mask: Bool[np.ndarray, "H W"] | None
+    ) -> PixelTerm:
+        """The part of the photo around the face, at a size."""
+        from PIL import Image
+
+        points = self.vertices(head)[self.surface.vertex_ids]
+        center = 0.5 * np.array(self.seen.size, dtype=np.float64)
+        flat = center + self.focal * points[:, :2] * [1.0, -1.0] / -points[:, 2:]
+        low, high = flat.min(0), flat.max(0)
+        margin = 0.12 * (high - low).max()
+        low = np.maximum(np.floor(low - margin), 0.0)
+        high = np.minimum(np.ceil(high + margin), self.seen.size)
+        if not (high - low > 8).all():
+            raise InputError("The face is hardly in the photo; a photometric fit needs at least 8 pixels of it.")
+        zoom = min(1.0, size / float((high - low).max()))
+        shape = np.maximum(np.floor((high - low) * zoom), 8).astype(int)
+        # The box follows from the whole number of pixels, so that the zoom is exact.
+        box = (*low, *(low + shape / zoom))
+        bytes_ = np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8)
+        picture = Image.fromarray(bytes_).resize((int(shape[0]), int(shape[1])), Image.Resampling.BOX, box=box)
+        allowed = None
+        if mask is not None:
+            small = Image.fromarray(mask.astype(np.uint8) * 255)
+            small = small.resize((int(shape[0]), int(shape[1])), Image.Resampling.BOX, box=box)
+            allowed = np.asarray(small) > 250
+        settings = self.settings
+        return image_level(
+            np.asarray(picture, dtype=np.float32) / np.float32(255), zoom=zoom, corner=low, center=center,
+            sigma=settings.sigma, outlier=settings.outlier, worth=settings.worth, allowed=allowed,
+        )  # fmt: skip
+
+    def even_light(self, term: PixelTerm, head: HeadState) -> Float[np.ndarray, "3"]:
+        """The constant light under which the mean colours come out as bright as the picture, channel by channel."""
+        from flamehead.fit import _cpu_pixels as kernels
+        from flamehead.fit.pixels import see
+
+        seen = see(self.vertices(head), self.surface, term, focal=self.focal)
+        if not seen.inside.any():
+            raise InputError("No pixel shows the face; give landmarks of this photo.")
+        painted = np.zeros_like(term.image)
+        light = np.zeros((9, 3), np.float32)
+        light[0] = 1 / 0.28209479
+        texture = self.texture
+        kernels.shade_pixels(
+            seen.ids, seen.barycentric, seen.inside, self.surface.faces, seen.normals, texture.uv, texture.mean,
+            texture.basis, np.zeros(texture.basis.shape[3], np.float32), light, painted,
+        )  # fmt: skip
+        ratio = _linear(term.image[seen.inside]).mean(0) / np.maximum(_linear(painted[seen.inside]).mean(0), 1e-3)
+        return ratio / 0.28209479
+
+    def solve(self, start: PixelState, term: PixelTerm, *, geometry: bool, iterations: int) -> Solution[PixelState]:
+        """Some steps at one size."""
+        columns = self.prepared.model.columns
+        n = columns.eyes.stop if geometry else 0
+        targets = start_pose(self.prepared, self.seen, self.settings.landmarks, focal=self.focal)[0]
+        residuals = landmark_residuals(
+            self.prepared.model, targets, self.settings.landmarks, free_focal=False, prior_focal=self.focal
+        )
+        losses = landmark_losses(targets, self.settings.landmarks)
+        frozen = self.vertices(start.head)
+
+        def equations(state: PixelState) -> NormalEquations:
+            vertices = self.vertices(state.head) if geometry else frozen
+            pixels, _ = pixel_equations(state, vertices, self.surface, self.texture, term, n_geometry=n)
+            cost, hessian, gradient = pixels.cost, pixels.hessian, pixels.gradient
+            if geometry:
+                r, rows = residuals(state.head)
+                more, weights = robust_cost(r, losses)
+                weighted = rows if weights is None else rows * weights[:, None]
+                cost += more
+                hessian[:n, :n] += weighted.T @ rows
+                gradient[:n] += weighted.T @ r
+            return self._with_beliefs(state, NormalEquations(cost, hessian, gradient), n)
+
+        def retract(state: PixelState, step: Float[np.ndarray, "N"]) -> PixelState:
+            head = moved(state.head, step[:n], columns) if geometry else state.head
+            k = len(state.albedo)
+            light = state.light + step[n + k :].reshape(3, 9).T
+            return PixelState(head, state.albedo + step[n : n + k], light)
+
+        return minimize_normal_equations(
+            equations, start, retract=retract, cost_tolerance=1e-4, max_iterations=iterations
+        )
+
+    def _with_beliefs(self, state: PixelState, equations: NormalEquations, n: int) -> NormalEquations:
+        """Add what is believed of albedo and light."""
+        k = len(state.albedo)
+        # The light's constant part is free; its unknowns stand channel by channel.
+        trust = np.concatenate(
+            [np.full(k, self.settings.albedo_sigma), np.tile([math.inf, *8 * [self.settings.light_sigma]], 3)]
+        )
+        precision = trust**-2.0
+        values = np.concatenate([state.albedo, state.light.T.ravel()])
+        equations.hessian[range(n, n + len(values)), range(n, n + len(values))] += precision
+        equations.gradient[n:] += precision * values
+        cost = equations.cost + 0.5 * float(precision @ values**2)
+        return replace(equations, cost=cost)
+
+
+def _linear(color: np.ndarray) -> np.ndarray:
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)

@@ -1,0 +1,191 @@
+"""Pixels pull a head into place: derivatives against differences, and heads found again from their own pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from flamehead.builtin.albedo_space import builtin_albedo
+from flamehead.data import Camera, Fit, FlameParams, Observation
+from flamehead.fit import _cpu_pixels as kernels
+from flamehead.fit import fit_landmarks
+from flamehead.fit._so3 import exp, log
+from flamehead.fit.landmark_model import HeadState
+from flamehead.fit.photometric import PhotometricSettings, fit_photometric, head_state
+from flamehead.fit.pixels import (
+    PixelState,
+    TextureSpace,
+    face_surface,
+    image_level,
+    pixel_equations,
+    see,
+    texture_space,
+)
+from flamehead.geometry.camera import project
+from flamehead.model import load_flame
+
+N_SHAPE, N_EXPRESSION = 20, 10
+CAMERA = Camera(
+    torch.diag(torch.tensor([1.0, -1.0, -1.0])),
+    torch.zeros(3),
+    torch.full((2,), 500.0),
+    torch.full((2,), 128.0),
+    (256, 256),
+)
+
+
+@pytest.fixture(scope="module")
+def flame():
+    return load_flame()
+
+
+@pytest.fixture(scope="module")
+def texture(flame) -> TextureSpace:
+    albedo = builtin_albedo()
+    return texture_space(albedo.mean_diffuse, albedo.diffuse_basis, albedo.uv, albedo.uv_faces)
+
+
+@pytest.fixture(scope="module")
+def surface(flame):
+    return face_surface(flame.arrays, flame.region_faces("face").numpy(), n_shape=N_SHAPE, n_expression=N_EXPRESSION)
+
+
+def make_state(seed: int, n_albedo: int) -> PixelState:
+    rng = np.random.default_rng(seed)
+    head = HeadState(
+        rng.normal(0, 0.7, N_SHAPE), rng.normal(0, 0.4, N_EXPRESSION), np.zeros(3), np.array([0.05, 0.0, 0.0]),
+        np.zeros((2, 2)), exp(rng.normal(0, 0.12, 3)), np.array([0.0, 0.0, -0.6]), float(np.log(500.0)),
+    )  # fmt: skip
+    light = np.zeros((9, 3))
+    light[0], light[1:4] = 2.5, rng.normal(0, 0.3, (3, 1)) - [[0.0], [0.2], [0.5]]
+    light[4:] = rng.normal(0, 0.05, (5, 3))
+    return PixelState(head, rng.normal(0, 0.5, n_albedo), light)
+
+
+def posed(flame, head: HeadState) -> np.ndarray:
+    like = flame.template
+    values = (head.shape, head.expression, log(head.root), head.neck, head.jaw)
+    eyes = (np.append(eye, 0.0) for eye in head.eyes)
+    params = FlameParams(*(torch.as_tensor(x).to(like) for x in (*values, *eyes, head.translation)))
+    with torch.no_grad():
+        return flame(params).vertices.double().numpy()
+
+
+def picture(flame, surface, texture, state: PixelState, size: int = 128) -> np.ndarray:
+    """The model's own picture of a state, grey where the face is not."""
+    image = np.full((size, size, 3), 0.5, np.float32)
+    seen = see(posed(flame, state.head), surface, level(image), focal=float(np.exp(state.head.log_focal)))
+    albedo, light = state.albedo.astype(np.float32), state.light.astype(np.float32)
+    kernels.shade_pixels(
+        seen.ids, seen.barycentric, seen.inside, surface.faces, seen.normals, texture.uv, texture.mean, texture.basis,
+        albedo, light, image,
+    )  # fmt: skip
+    return image
+
+
+def level(image: np.ndarray, outlier: float = 3.0):
+    zoom = image.shape[0] / 256
+    return image_level(
+        image, zoom=zoom, corner=np.zeros(2), center=np.full(2, 128.0), sigma=0.05, outlier=outlier, worth=1000.0
+    )
+
+
+def test_slopes_of_albedo_and_light(flame, surface, texture):
+    truth, state = make_state(1, texture.basis.shape[3]), make_state(2, texture.basis.shape[3])
+    term = level(picture(flame, surface, texture, truth))
+    vertices = posed(flame, state.head)
+
+    def cost(albedo, light):
+        moved = replace(state, albedo=albedo, light=light)
+        return pixel_equations(moved, vertices, surface, texture, term, n_geometry=0)[0].cost
+
+    found, count = pixel_equations(state, vertices, surface, texture, term, n_geometry=0)
+    assert count > 1000
+    n = len(state.albedo)
+    direction = np.random.default_rng(0).normal(size=n + 27)
+    step = 1e-2 * direction
+    ahead = cost(state.albedo + step[:n], state.light + step[n:].reshape(3, 9).T)
+    behind = cost(state.albedo - step[:n], state.light - step[n:].reshape(3, 9).T)
+    assert found.gradient @ step == pytest.approx((ahead - behind) / 2, rel=2e-2)
+    assert np.linalg.eigvalsh(found.hessian).min() > -1e-3 * found.hessian.diagonal().max()
+
+
+def test_slopes_of_a_turning_face():
+    rng = np.random.default_rng(3)
+    corners = rng.normal(size=(3, 3))
+
+    def normal(points):
+        n = np.cross(points[1] - points[0], points[2] - points[0])
+        return n / np.linalg.norm(n)
+
+    found = np.zeros((3, 9))
+    kernels._turning(corners, 0, 1, 2, found)
+    wanted = np.empty((3, 9))
+    for column in range(9):
+        step = np.zeros(9)
+        step[column] = 1e-6
+        ahead, behind = (normal(corners + sign * step.reshape(3, 3)) for sign in (1, -1))
+        wanted[:, column] = (ahead - behind) / 2e-6
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-8)
+
+
+def test_pixels_are_thinned_evenly():
+    inside = np.zeros((60, 80), dtype=bool)
+    inside[10:50, 15:70] = True
+    thin = inside.copy()
+    kernels.thin(thin, np.count_nonzero(inside), 550)
+    assert not (thin & ~inside).any() and 500 <= thin.sum() <= 600
+    quarters = [thin[10:30, 15:42], thin[10:30, 42:70], thin[30:50, 15:42], thin[30:50, 42:70]]
+    assert all(100 < quarter.sum() < 180 for quarter in quarters)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_head_is_found_again_from_its_own_picture(flame, texture, seed):
+    rng = np.random.default_rng(seed)
+    settings = PhotometricSettings(sizes=(96, 192), iterations=(5, 6), worth=5000.0)
+    wide = face_surface(
+        flame.arrays, np.arange(9976), n_shape=settings.landmarks.n_shape, n_expression=settings.landmarks.n_expression
+    )
+    state = make_state(seed, texture.basis.shape[3])
+    head = replace(
+        state.head,
+        shape=np.pad(state.head.shape, (0, settings.landmarks.n_shape - N_SHAPE)),
+        expression=np.pad(state.head.expression, (0, settings.landmarks.n_expression - N_EXPRESSION)),
+    )
+    state = replace(state, head=head)
+    photo = picture(flame, wide, texture, state, size=256)
+    vertices = posed(flame, head)
+    seen = observation(flame, vertices, CAMERA, rng)
+    start = fit_landmarks(flame, seen, focal=500.0)
+    found = fit_photometric(flame, photo, seen, start, texture, settings=settings)
+    face = np.unique(flame.arrays.faces[flame.region_faces("face").numpy()])
+    before, after = (error(flame, fit, vertices, face) for fit in (start, found.fit))
+    assert after < 0.6 * before
+    assert found.fit.fingerprint == flame.fingerprint
+
+
+def observation(flame, vertices: np.ndarray, camera: Camera, rng: np.random.Generator):
+    """Landmarks with a detector's noise."""
+    world = flame.landmarks(torch.as_tensor(vertices).float(), "mediapipe478").double()
+    points = project(world @ camera.rotation.double().mT, camera.focal.double(), camera.center.double()).numpy()
+    return Observation(points + rng.normal(0, 0.7, points.shape), "mediapipe478", camera.size)
+
+
+def error(flame, fit: Fit, truth: np.ndarray, face: np.ndarray) -> float:
+    """Mean distance of the face's vertices after a rigid alignment with scale, metres."""
+    with torch.no_grad():
+        found = flame(fit.params).vertices.double().numpy()[face]
+    a, b = found - found.mean(0), truth[face] - truth[face].mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return float(np.linalg.norm((s.sum() / (a**2).sum()) * a @ turn.T - b, axis=1).mean())
+
+
+def test_a_fit_survives_the_way_to_the_solver_and_back(flame):
+    rng = np.random.default_rng(5)
+    state = make_state(5, 0)
+    fit = fit_landmarks(flame, observation(flame, posed(flame, state.head), CAMERA, rng), focal=500.0)
+    again = posed(flame, head_state(fit, 300, 100))
+    with torch.no_grad():
+        np.testing.assert_allclose(again, flame(fit.params).vertices.double().numpy(), rtol=0, atol=2e-6)
