@@ -20,7 +20,8 @@ from flamehead.errors import InputError
 
 __all__ = ["SavedFit", "load_params", "save_fit", "write_json"]
 
-_FORMAT = 1
+_FORMAT = 2
+"""2 says that the camera may be a parallel projection; all else is as in 1, which is written where it suffices."""
 _PARAMS = tuple(field.name for field in fields(FlameParams))
 _CAMERA = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "center": (2,)}
 _TEXTS = ("fingerprint", "model_source", "status")
@@ -47,7 +48,7 @@ def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:
     """Write the parameters and the camera of a fit as `.npz`; float width and batch axes are kept.
 
     The keys are the fields of `FlameParams`, `camera_rotation`, `camera_translation`, `camera_focal`, `camera_center`,
-    `camera_size`, `fingerprint`, `model_source`, `status` and `format`.
+    `camera_size`, `fingerprint`, `model_source`, `status` and `format`; `camera_orthographic` if projection is parallel.
 
     Args:
         path: The file to write, ending in `.npz`.
@@ -63,7 +64,9 @@ def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:
     if broken:
         raise InputError(f"Cannot save the fit to {path}: {broken[0]!r} is not finite; fit again with other settings.")
     arrays["camera_size"] = np.array(fit.camera.size, dtype=np.int64)
-    arrays["format"] = np.array(_FORMAT, dtype=np.int64)
+    arrays["format"] = np.array(2 if fit.camera.orthographic else 1, dtype=np.int64)
+    if fit.camera.orthographic:
+        arrays["camera_orthographic"] = np.array(True)
     texts = dict(zip(_TEXTS, (fit.fingerprint, model_source, str(fit.status)), strict=True))
     arrays |= {name: np.array(text) for name, text in texts.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -94,7 +97,9 @@ def load_params(path: str | Path) -> SavedFit:
     if size.shape != (2,) or size.dtype.kind not in "iu" or (size <= 0).any():
         raise InputError(f"The image size in {path} is {size.tolist()}, wanted two positive integers; {_REMEDY}.")
     texts = [str(_array(arrays, name, path)) for name in _TEXTS]
-    return SavedFit(params, Camera(**camera, size=(int(size[0]), int(size[1]))), texts[0], texts[1], texts[2], version)
+    parallel = version > 1 and bool(np.all(arrays.get("camera_orthographic", np.array(False))))
+    camera = Camera(**camera, size=(int(size[0]), int(size[1])), orthographic=parallel)
+    return SavedFit(params, camera, texts[0], texts[1], texts[2], version)
 
 
 def write_json(path: str | Path, report: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ class Samples:
     size: tuple[int, int]
     """Of the picture in pixels, (width, height)."""
     supersample: int
+    orthographic: bool = False
 
 
 def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "V 3"]:
@@ -54,8 +55,13 @@ def sample(
     from flamehead.render import _cpu
 
     focal, center = (value.detach().cpu().float().reshape(2) for value in (camera.focal, camera.center))
-    points = torch.cat([project(points_camera, focal, center), points_camera[:, 2:]], dim=1)
+    flat = project(points_camera, focal, center, orthographic=camera.orthographic)
+    points = torch.cat([flat, points_camera[:, 2:]], dim=1)
     fine = points * torch.tensor([supersample, supersample, 1.0])
+    if camera.orthographic and len(points):
+        # From far enough away perspective is parallel to a thousandth, and float32 still tells depths apart.
+        low, high = points[:, 2].aminmax()
+        fine[:, 2] += 1000 * (high - low).clamp(min=1e-6) - low
     width, height = camera.size
     fragments = rasterize(fine, faces.cpu(), (width * supersample, height * supersample), cull=cull)
     ids = fragments.face_ids.numpy()
@@ -64,7 +70,7 @@ def sample(
     barycentric, counts = np.empty((room, 3), dtype=np.float32), np.empty(room, dtype=np.float32)
     n = _cpu.merge(ids, fragments.barycentric.numpy(), supersample, pixels, face_ids, barycentric, counts)
     surface = torch.from_numpy(face_ids[:n]), torch.from_numpy(barycentric[:n])
-    return Samples(pixels[:n], counts[:n], *surface, points, camera.size, supersample)
+    return Samples(pixels[:n], counts[:n], *surface, points, camera.size, supersample, camera.orthographic)
 
 
 def average(
