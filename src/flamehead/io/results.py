@@ -48,7 +48,7 @@ def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:
     """Write the parameters and the camera of a fit as `.npz`; float width and batch axes are kept.
 
     The keys are the fields of `FlameParams`, `camera_rotation`, `camera_translation`, `camera_focal`, `camera_center`,
-    `camera_size`, `fingerprint`, `model_source`, `status` and `format`; `camera_orthographic` if projection is parallel.
+    `camera_size`, `fingerprint`, `model_source`, `status`, `format`; `camera_orthographic` of a parallel camera.
 
     Args:
         path: The file to write, ending in `.npz`.
