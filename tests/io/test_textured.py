@@ -2,6 +2,7 @@
 
 import json
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_glb_with_texture(tent, tmp_path):
     np.testing.assert_array_equal(points[index], vertices[faces].astype("f4"))
     got = column(document, blob, attributes["TEXCOORD_0"])[index]
     np.testing.assert_allclose(got, uv[uv_faces] * [1, -1] + [0, 1])
-    loaded = trimesh.load(tmp_path / "a.glb", force="mesh", process=False)
+    loaded: Any = trimesh.load(tmp_path / "a.glb", force="mesh", process=False)
     image = np.asarray(loaded.visual.material.baseColorTexture.convert("RGB"))
     np.testing.assert_array_equal(image, np.rint(picture * 255))
 

@@ -148,7 +148,9 @@ def _read_with_trimesh(path: Path) -> Mesh:
     mesh: Any = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
     vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
     faces = np.array(getattr(mesh, "faces", ()), dtype=np.int64).reshape(-1, 3)
-    colors = _vertex_colors(mesh, len(vertices))
+    # trimesh loses colours that stand beside a material when it brings a scene together; one part needs no bringing.
+    parts = list(loaded.geometry.values()) if isinstance(loaded, trimesh.Scene) else []
+    colors = _vertex_colors(parts[0] if len(parts) == 1 else mesh, len(vertices))
     if colors is not None and path.suffix.lower() in (".glb", ".gltf"):
         # Vertex colours of glTF are linear light.
         colors = np.where(

@@ -152,8 +152,9 @@ def _frames(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
             if stop is not None and index >= stop:
                 return
             # A frame without a time stamp follows at the mean rate.
-            time = frame.time if frame.time is not None else index / float(stream.average_rate or 25)
-            began = time if began is None else began
+            time = float(index / (stream.average_rate or 25) if frame.time is None else frame.time)
+            if began is None:
+                began = time
             if index >= start:
                 pixels = np.rot90(frame.to_ndarray(format="rgb24"), int(frame.rotation) // 90 % 4)
                 yield VideoFrame(index, time - began, pixels.astype(np.float32) / np.float32(255))
