@@ -58,12 +58,9 @@ def sample(
     flat = project(points_camera, focal, center, orthographic=camera.orthographic)
     points = torch.cat([flat, points_camera[:, 2:]], dim=1)
     fine = points * torch.tensor([supersample, supersample, 1.0])
-    if camera.orthographic and len(points):
-        # From far enough away perspective is parallel to a thousandth, and float32 still tells depths apart.
-        low, high = points[:, 2].aminmax()
-        fine[:, 2] += 1000 * (high - low).clamp(min=1e-6) - low
     width, height = camera.size
-    fragments = rasterize(fine, faces.cpu(), (width * supersample, height * supersample), cull=cull)
+    extent = (width * supersample, height * supersample)
+    fragments = rasterize(fine, faces.cpu(), extent, cull=cull, perspective=not camera.orthographic)
     ids = fragments.face_ids.numpy()
     room = int(np.count_nonzero(ids >= 0))
     pixels, face_ids = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32)
