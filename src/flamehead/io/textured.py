@@ -86,10 +86,13 @@ def write_glb(
         temporary.write_bytes(data)
 
 
-def write_textured_obj(path: StrPath, vertices: Points, faces: Triangles, *, uv_map: UvMap) -> list[Path]:
+def write_textured_obj(
+    path: StrPath, vertices: Points, faces: Triangles, *, uv_map: UvMap, colors: Points | None = None
+) -> list[Path]:
     """Write a mesh as OBJ with uv per corner and, for a map with a picture, NAME.mtl and NAME.png beside it.
 
-    Vertices keep their number and order. The OBJ comes last, so it never names files that are not there.
+    Vertices keep their number and order. The OBJ comes last, so it never names files that are not there. Colours go
+    behind the coordinates, as in `write_obj`, unless there is a picture.
 
     Returns:
         The files written.
@@ -98,7 +101,7 @@ def write_textured_obj(path: StrPath, vertices: Points, faces: Triangles, *, uv_
         InputError: As for `write_glb`.
     """
     path = Path(path)
-    points, triangles, _ = check_mesh(path, vertices, faces, None)
+    points, triangles, paint = check_mesh(path, vertices, faces, colors)
     _check_uv(path, uv_map, triangles)
     written: list[Path] = []
     header = ""
@@ -113,7 +116,10 @@ def write_textured_obj(path: StrPath, vertices: Points, faces: Triangles, *, uv_
     corners = np.stack([triangles, uv_map.faces], axis=-1).reshape(-1, 6) + 1
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(header)
-        np.savetxt(file, points, fmt="v %.8g %.8g %.8g")
+        if paint is None or uv_map.picture is not None:
+            np.savetxt(file, points, fmt="v %.8g %.8g %.8g")
+        else:
+            np.savetxt(file, np.concatenate([points, paint], axis=1), fmt="v %.8g %.8g %.8g %.4g %.4g %.4g")
         np.savetxt(file, uv_map.uv, fmt="vt %.8g %.8g")
         np.savetxt(file, corners, fmt="f %d/%d %d/%d %d/%d")
     return [*written, path]

@@ -62,7 +62,8 @@ def write_video(path: StrPath, frames: Iterable[Float[np.ndarray, "H W 3"]], *, 
 
     Frames are taken one at a time, so a generator needs the memory of one (a gif keeps bytes of all). An odd width or
     height, which H.264 cannot hold, is padded by repeating the last column or row. A gif's delays are multiples of
-    1/100 s; they alternate so that the mean rate is right up to 50 frames per second.
+    1/100 s; they alternate so that the mean rate is right up to 50 frames per second. Equal neighbours become one
+    longer frame.
 
     Args:
         path: Where to; written whole or not at all.

@@ -115,14 +115,17 @@ def swing(
 
 
 def tile(
-    pictures: Iterable[Float[np.ndarray, "H W 3"]], *, columns: int | None = None, background: float = 1.0
+    pictures: Iterable[Float[np.ndarray, "H W 3"]],
+    *,
+    columns: int | None = None,
+    background: float | Sequence[float] = 1.0,
 ) -> Float[np.ndarray, "h w 3"]:
     """Pictures of one size side by side, in rows; a row that is not full ends in the background.
 
     Args:
         pictures: At least one.
         columns: Per row; `None` makes the whole about as wide as high, or a little wider.
-        background: Grey of empty places.
+        background: Grey or sRGB colour of empty places.
 
     Raises:
         InputError: No pictures, or of different sizes.
@@ -136,7 +139,7 @@ def tile(
         height, width = tiles[0].shape[:2]
         columns = max(1, math.ceil(math.sqrt(len(tiles) * height / width) - 1e-9))
     columns = min(columns, len(tiles))
-    empty = np.full_like(tiles[0], background)
+    empty = np.broadcast_to(np.asarray(background, dtype=tiles[0].dtype), tiles[0].shape)
     tiles += [empty] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[row : row + columns]) for row in range(0, len(tiles), columns)])
 
