@@ -34,9 +34,9 @@ def main() -> None:
         paint = texture_paint(decode(albedo, coefficients), albedo.uv, albedo.uv_faces)
         return render(vertices, flame.faces, camera, colors=paint, background=GREY).image
 
-    # Above, each component at plus, below at minus two and a half standard deviations.
+    # Above, each component at plus, below at minus two standard deviations.
     rows = []
-    for amount in (2.5, -2.5):
+    for amount in (2.0, -2.0):
         for name in SHOWN:
             coefficients = np.zeros(len(albedo.names))
             coefficients[albedo.names.index(name)] = amount
