@@ -154,3 +154,37 @@ def test_parameters_of_another_model_are_refused(run, tmp_path):
     np.savez(tmp_path / "b.npz", **arrays)
     assert "name theirs with --model" in run("pose", tmp_path / "b.npz", "-o", tmp_path / "c.obj").complaint
     assert not (tmp_path / "c.obj").exists()
+
+
+def test_textures_and_layouts_of_other_meshes_are_refused(run, tmp_path):
+    done = run("pose", "--texture", tmp_path / "FLAME_texture.npz", "-o", tmp_path / "a.glb")
+    assert "laid out for FLAME's mesh" in done.complaint
+    lines = ["v 0 0 0", "v 1 0 0", "v 0 1 0", "vt 0 0", "f 1/1 2/1 3/1"]
+    (tmp_path / "other.obj").write_text("\n".join(lines))
+    assert "other triangles" in run("pose", "--uv", tmp_path / "other.obj", "-o", tmp_path / "b.obj").complaint
+    assert [path.name for path in tmp_path.iterdir()] == ["other.obj"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The built-in head as files, which stand in for a licensed model."""
+    from flamehead.builtin.export import export_builtin
+
+    folder = tmp_path_factory.mktemp("export")
+    export_builtin(folder)
+    return folder / "generic_model.pkl", folder / "head_template_mesh.obj"
+
+
+@pytest.mark.slow
+def test_a_model_file_with_its_template(run, exported, tmp_path):
+    model, template = exported
+    out = tmp_path / "a.obj"
+    done = run("pose", "--model", model, "--uv", template, "--set", "jaw_open=1", "-o", out, tmp_path / "a.npz")
+    assert done.code == 0 and "vt " in out.read_text()
+    assert load_params(tmp_path / "a.npz").model_source == str(model)
+    assert (
+        run(
+            "render", tmp_path / "a.npz", "--model", model, "--uv", template, "--map", "uv", "-o", tmp_path / "a.png"
+        ).code
+        == 0
+    )

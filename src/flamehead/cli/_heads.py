@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flamehead.io import SavedFit, UvMap
     from flamehead.model import Flame
 
-__all__ = ["Layout", "load_texture", "open_flame", "open_saved", "uv_layout", "widened"]
+__all__ = ["Layout", "is_builtin", "load_texture", "open_flame", "open_saved", "uv_layout", "widened"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,24 @@ class Layout:
     faces: np.ndarray
 
 
-def open_flame(model: Path | None) -> Flame:
+def open_flame(model: Path | None, *, quiet: bool = True) -> Flame:
     """The built-in head, or a model by its path or by its bare name in the folders where assets are looked for."""
     from flamehead.assets import asset_folders
+    from flamehead.builtin import cache_file
     from flamehead.model import load_flame
 
     if model is not None and not model.exists() and model.name == str(model):
         model = next((folder / model for folder in asset_folders() if (folder / model).is_file()), model)
+    if model is None and not quiet and not cache_file().is_file():
+        print("First run on this machine: building the built-in head ...", flush=True)
     return load_flame(model)
+
+
+def is_builtin(flame: Flame) -> bool:
+    """Whether a model is the built-in head, from the package or from an export of it."""
+    from flamehead.builtin import RECIPE
+
+    return flame.fingerprint == f"builtin-{RECIPE}"
 
 
 def open_saved(path: Path, flame: Flame) -> SavedFit:
@@ -73,7 +83,9 @@ def widened(params: FlameParams, flame: Flame) -> FlameParams:
 
 def uv_layout(flame: Flame, uv: Path | None) -> Layout | None:
     """The model's UV layout: of the OBJ file that is given, or of the built-in head."""
-    from flamehead.builtin import SOURCE, builtin_head
+    import numpy as np
+
+    from flamehead.builtin import builtin_head
 
     if uv is not None:
         from flamehead.assets import read_template
@@ -81,13 +93,12 @@ def uv_layout(flame: Flame, uv: Path | None) -> Layout | None:
         template = read_template(uv)
         if template.uv is None or template.uv_faces is None:
             raise InputError(f"The mesh {uv} has no texture coordinates; give an OBJ file with `vt` lines.")
-        if len(template.uv_faces) != len(flame.faces):
+        if not np.array_equal(template.faces, flame.faces.cpu().numpy()):
             raise InputError(
-                f"The mesh {uv} has {len(template.uv_faces)} triangles, {flame.arrays.source} {len(flame.faces)}; give "
-                "the template of this model."
+                f"The mesh {uv} has other triangles than {flame.arrays.source}; give the template of this model."
             )
         return Layout(template.uv, template.uv_faces)
-    if flame.arrays.source == SOURCE:
+    if is_builtin(flame):
         head = builtin_head()
         return Layout(head.uv, head.uv_faces)
     return None
@@ -99,11 +110,10 @@ def load_texture(texture: str, flame: Flame, uv: Path | None) -> UvMap:
     Raises:
         InputError: There is no such picture, or no layout for it.
     """
-    from flamehead.builtin import SOURCE
     from flamehead.io import UvMap, read_image
 
     if texture == "mean":
-        if flame.arrays.source != SOURCE:
+        if not is_builtin(flame):
             raise InputError("Only the built-in head has a texture of its own; give FLAME_texture.npz or a picture.")
         from flamehead.builtin.albedo_space import builtin_albedo, decode
 
@@ -113,6 +123,11 @@ def load_texture(texture: str, flame: Flame, uv: Path | None) -> UvMap:
     if path.suffix.lower() == ".npz":
         from flamehead.assets import read_texture
 
+        if is_builtin(flame):
+            raise InputError(
+                f"The texture {path} is laid out for FLAME's mesh, not for the built-in head; name a FLAME file by "
+                "--model, or give `mean` or a picture."
+            )
         space = read_texture(path, n_components=1)
         if len(space.uv_faces) != len(flame.faces):
             raise InputError(f"The texture {path} belongs to another mesh than {flame.arrays.source}; see --model.")

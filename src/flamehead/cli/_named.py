@@ -42,9 +42,10 @@ TURNS = {
 
 def directions(flame: Flame) -> dict[str, Direction]:
     """All names of a model; a pair such as `smile_left` and `smile_right` can also be moved as `smile`."""
-    from flamehead.builtin import SOURCE, builtin_head
+    from flamehead.builtin import builtin_head
+    from flamehead.cli._heads import is_builtin
 
-    if flame.arrays.source != SOURCE:
+    if not is_builtin(flame):
         return dict(TURNS)
     head = builtin_head()
     out = {name: Direction(("shape",), (row,), 1.0) for row, name in enumerate(head.shape_names)}

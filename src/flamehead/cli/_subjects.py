@@ -55,7 +55,7 @@ def open_subjects(command: Render) -> list[Subject]:
     saved = [_is_saved(path) for path in command.inputs]
     flame = None
     if needs_model or not command.inputs or any(saved) or command.model is not None or command.sweep:
-        flame = open_flame(command.model)
+        flame = open_flame(command.model, quiet=command.quiet)
     if not command.inputs:
         assert flame is not None
         return [_head(command, flame, flame.zeros(), flame.arrays.source, None)]

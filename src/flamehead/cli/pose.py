@@ -70,7 +70,7 @@ class Pose:
         _check(self)
         from flamehead.cli._heads import open_flame
 
-        flame = open_flame(self.model)
+        flame = open_flame(self.model, quiet=self.quiet)
         if self.list:
             _print_names(flame)
         if not self.out:
