@@ -10,7 +10,6 @@ import torch
 
 from flamehead import load_flame, write_image
 from flamehead.formats import (
-    camera_to_opencv,
     camera_to_opengl_matrices,
     camera_to_pytorch3d_ndc,
     camera_to_weak_perspective,

@@ -1,4 +1,4 @@
-"""Run the examples and land their pictures in the documentation: `python tools/make_everyday_pictures.py [--out DIR]`."""
+"""Run the examples and land their pictures in docs/images: `python tools/make_everyday_pictures.py [--out DIR]`."""
 
 from __future__ import annotations
 
