@@ -28,12 +28,14 @@ check: .venv/ready
 # those whose tests hand in wrong shapes on purpose; torch.compile does not see through the checks.
 ROOMS := geometry solve fit model.lbs model.landmarks detect._window detect.schemes \
 	assets.read_model assets.embeddings assets.masks assets.find assets.model_file \
+	formats.cameras formats.graphics_cameras formats.weak_perspective \
 	raster._grid raster._reference raster.fragments \
-	render._samples render.marks render.shade render.sheet render.views render.wireframe
+	render._samples render.marks render.shade render.sheet render.turntable render.views render.wireframe
 shapes: .venv/ready
 	$(BIN)/python -m pytest -m "not slow" -k "not compile and not wrong and not plain_torch and not own_row" \
 		--jaxtyping-packages=$(subst $() $(),,$(ROOMS:%=flamehead.%,))beartype.beartype \
 		tests/geometry tests/solve tests/fit tests/model tests/raster tests/render \
+		tests/formats/test_camera_conventions.py tests/formats/test_drawing_cameras.py \
 		tests/detect/test_window.py tests/detect/test_schemes.py \
 		tests/assets/test_read_model.py tests/assets/test_embeddings.py tests/assets/test_find.py tests/test_pipeline.py
 

@@ -1,4 +1,4 @@
-"""Open the jaw, smile, turn: parameters become meshes. `python examples/01_pose_the_head.py --out DIR`"""
+"""Open the jaw, smile, turn: parameters become meshes and a picture. `python examples/01_pose_the_head.py --out DIR`"""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from flamehead import load_flame
+from flamehead import load_flame, write_image
 from flamehead.builtin import builtin_head
 from flamehead.io import write_obj
+from flamehead.render import orbit_camera, render, tile
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the meshes")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the meshes and the picture")
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
@@ -44,6 +45,12 @@ def main() -> None:
         path = out / f"{name}.obj"
         write_obj(path, posed.numpy(), flame.faces.numpy(), colors=flame.colors)
         print(f"Wrote {path}")
+
+    # One camera for all three, so that they can be compared.
+    camera = orbit_camera(output.vertices, (340, 400))
+    heads = [render(v, flame.faces, camera, colors=flame.paint, background=(0.89, 0.9, 0.91)) for v in output.vertices]
+    write_image(out / "posed.png", tile([head.image for head in heads], columns=3))
+    print(f"Wrote {out / 'posed.png'}")
 
 
 if __name__ == "__main__":

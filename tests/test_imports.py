@@ -36,4 +36,6 @@ assert flamehead.fit_landmarks(flame, seen).status.converged
 
 
 def test_the_command_line_parses_without_torch():
-    assert not {"torch", "numba", "PIL"} & loaded("import flamehead.cli.fit, flamehead.cli.demo, flamehead.cli.assets")
+    assert not {"torch", "numba", "PIL"} & loaded(
+        "import flamehead.cli.fit, flamehead.cli.pose, flamehead.cli.render, flamehead.cli.assets"
+    )

@@ -6,7 +6,7 @@ Units are metres and radians. Model space: x to the subject's left, y up, z out 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead.geometry.camera import project, world_to_camera
 from flamehead.solve import Status
 
 __all__ = ["Camera", "Fit", "FlameParams", "LandmarkScheme", "Observation"]
@@ -67,22 +68,29 @@ class FlameParams:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera, OpenCV convention: `x_camera = rotation @ x_world + translation`."""
+    """A camera, OpenCV convention: `x_camera = rotation @ x_world + translation`; a pinhole, or parallel projection."""
 
     rotation: Float[Tensor, "*batch 3 3"]
     """World to camera."""
     translation: Float[Tensor, "*batch 3"]
     """Metres."""
     focal: Float[Tensor, "*batch 2"]
-    """Pixels, (fx, fy)."""
+    """Pixels, (fx, fy); pixels per metre of a parallel projection."""
     center: Float[Tensor, "*batch 2"]
     """Principal point in pixels, (cx, cy)."""
     size: tuple[int, int]
     """Image size in pixels, (width, height)."""
+    orthographic: bool = field(default=False, kw_only=True)
+    """Parallel projection, `pixel = focal * (x, y) + center`: depth does not shrink things and may have any sign."""
+
+    def project(self, points: Float[Tensor, "*#batch N 3"]) -> Float[Tensor, "*#batch N 2"]:
+        """Pixels of world points (metres); points behind a pinhole are not masked."""
+        points_camera = world_to_camera(points, self.rotation, self.translation)
+        return project(points_camera, self.focal, self.center, orthographic=self.orthographic)
 
     @property
     def matrix(self) -> Float[Tensor, "*batch 3 3"]:
-        """The intrinsic matrix K."""
+        """The intrinsic matrix K; a parallel projection multiplies (x, y, 1) by it instead of (x, y, z)."""
         k = torch.zeros(*self.focal.shape[:-1], 3, 3, dtype=self.focal.dtype, device=self.focal.device)
         k[..., 0, 0], k[..., 1, 1], k[..., 2, 2] = self.focal[..., 0], self.focal[..., 1], 1.0
         k[..., 0, 2], k[..., 1, 2] = self.center[..., 0], self.center[..., 1]

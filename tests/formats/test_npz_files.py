@@ -221,7 +221,7 @@ def test_tracker_to_vhap_and_gaussian_avatars(flame, random_params, random_camer
     cameras = replace(cameras, focal=cameras.focal[:1].expand(HEADS, 2))
     frames = params_to_tracker_frames(params, cameras, flame, n_shape=7, n_expression=5)
     tracked, seen = tracker_frames_to_params(frames)
-    seen = replace(seen, **{f.name: getattr(seen, f.name).double() for f in fields(seen) if f.name != "size"})
+    seen = replace(seen, **{f.name: getattr(seen, f.name).double() for f in fields(seen)[:4]})
     moved, fixed = move_to_vhap_world(tracked.to(dtype=torch.float64), seen, flame)
     track = params_to_vhap(moved, camera=fixed)
     got, camera = vhap_to_params(track)

@@ -130,7 +130,7 @@ def test_theirs_there_and_back(tracked, flame, same_vertices):
 
 
 def double(camera):
-    return {field.name: getattr(camera, field.name).double() for field in fields(camera) if field.name != "size"}
+    return {field.name: getattr(camera, field.name).double() for field in fields(camera)[:4]}
 
 
 def test_both_camera_blocks_agree(tracked):
@@ -158,7 +158,7 @@ def test_the_shapes_that_consumers_expect(flame, random_camera):
 
 
 def one(camera):
-    return {field.name: getattr(camera, field.name)[0] for field in fields(camera) if field.name != "size"}
+    return {field.name: getattr(camera, field.name)[0] for field in fields(camera)[:4]}
 
 
 def test_what_a_frame_cannot_hold(flame, random_params, random_camera):

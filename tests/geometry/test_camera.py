@@ -56,3 +56,13 @@ def test_gradient():
         value.requires_grad_() for value in (points, rotation, translation + torch.tensor([0.0, 0, 9]), focal, center)
     ]
     assert torch.autograd.gradcheck(lambda p, r, t, f, c: project(world_to_camera(p, r, t), f, c), inputs)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+def test_a_parallel_projection_does_not_see_depth(batch):
+    _, _, focal, center = camera(batch)
+    points = torch.randn(*batch, 7, 3, dtype=torch.float64)
+    pixels = project(points, focal, center, orthographic=True)
+    torch.testing.assert_close(pixels, focal[..., None, :] * points[..., :2] + center[..., None, :])
+    moved = points + torch.tensor([0.0, 0.0, 5.0])
+    torch.testing.assert_close(project(moved, focal, center, orthographic=True), pixels)

@@ -128,3 +128,13 @@ def test_reports_take_arrays_tensors_and_paths(tmp_path):
     write_json(tmp_path / "r.json", report)
     expected = {"a": 0.5, "b": [0, 1], "c": [1.0, None], "d": str(tmp_path), "e": {"1": [2]}}
     assert json.loads((tmp_path / "r.json").read_text()) == expected
+
+
+def test_a_parallel_projection_is_remembered(tmp_path):
+    fit = _fit()
+    save_fit(tmp_path / "a.npz", replace(fit, camera=replace(fit.camera, orthographic=True)))
+    saved = load_params(tmp_path / "a.npz")
+    # An older flamehead would take it for a pinhole: the format says that it cannot read this.
+    assert saved.camera.orthographic and saved.format_version == 2
+    save_fit(tmp_path / "a.npz", fit)
+    assert not load_params(tmp_path / "a.npz").camera.orthographic

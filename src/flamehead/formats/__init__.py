@@ -35,6 +35,16 @@ from flamehead.formats.gaussian_avatars import (
     transforms_entry_to_camera,
     write_gaussian_avatars,
 )
+from flamehead.formats.graphics_cameras import (
+    camera_to_opengl_matrices,
+    camera_to_pyrender_fov,
+    camera_to_pyrender_intrinsics,
+    camera_to_pyrender_orthographic,
+    opengl_matrices_to_camera,
+    pyrender_fov_to_camera,
+    pyrender_intrinsics_to_camera,
+    pyrender_orthographic_to_camera,
+)
 from flamehead.formats.layouts import (
     FlameFittingLayout,
     FlamePytorchLayout,
@@ -69,6 +79,12 @@ from flamehead.formats.vhap import (
     vhap_to_params,
     write_vhap,
 )
+from flamehead.formats.weak_perspective import (
+    camera_to_weak_perspective,
+    flatten_camera,
+    map_camera,
+    weak_perspective_to_camera,
+)
 
 __all__ = [
     "DecaCodes",
@@ -85,9 +101,14 @@ __all__ = [
     "apply_saved",
     "camera_to_opencv",
     "camera_to_opengl",
+    "camera_to_opengl_matrices",
+    "camera_to_pyrender_fov",
+    "camera_to_pyrender_intrinsics",
+    "camera_to_pyrender_orthographic",
     "camera_to_pytorch3d_ndc",
     "camera_to_pytorch3d_screen",
     "camera_to_transforms_entry",
+    "camera_to_weak_perspective",
     "check_fingerprint",
     "deca_from_dict",
     "deca_from_vector",
@@ -96,12 +117,15 @@ __all__ = [
     "deca_to_vector",
     "flame_fitting_to_params",
     "flame_pytorch_to_params",
+    "flatten_camera",
     "gaussian_avatars_to_params",
+    "map_camera",
     "mica_to_params",
     "move_camera",
     "move_head",
     "move_to_vhap_world",
     "opencv_to_camera",
+    "opengl_matrices_to_camera",
     "opengl_to_camera",
     "params_to_deca",
     "params_to_flame_fitting",
@@ -113,6 +137,9 @@ __all__ = [
     "params_to_tracker_frames",
     "params_to_tracker_layout",
     "params_to_vhap",
+    "pyrender_fov_to_camera",
+    "pyrender_intrinsics_to_camera",
+    "pyrender_orthographic_to_camera",
     "pytorch3d_ndc_to_camera",
     "pytorch3d_screen_to_camera",
     "read_deca",
@@ -126,6 +153,7 @@ __all__ = [
     "tracker_layout_to_params",
     "transforms_entry_to_camera",
     "vhap_to_params",
+    "weak_perspective_to_camera",
     "write_deca",
     "write_gaussian_avatars",
     "write_mica",

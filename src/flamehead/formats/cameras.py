@@ -12,8 +12,9 @@ In its NDC mode the short side of the image spans [-1, 1] and both axes point ag
 
     focal_pixels = s focal       center = (W, H)/2 - s principal
 
-In its screen mode focal length and principal point are in pixels, as ours. OpenGL has x right, y up, z backward;
-datasets store its camera-to-world matrix.
+In its screen mode focal length and principal point are in pixels, as ours. Its `OrthographicCameras` project with the
+same numbers without dividing by depth, as our parallel projection does. OpenGL has x right, y up, z backward; datasets
+store its camera-to-world matrix. View and projection matrices, pyrender and weak perspective have files of their own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "camera_to_opengl",
     "camera_to_pytorch3d_ndc",
     "camera_to_pytorch3d_screen",
+    "check_pinhole",
     "opencv_to_camera",
     "opengl_to_camera",
     "pytorch3d_ndc_to_camera",
@@ -38,6 +40,15 @@ __all__ = [
 
 _PYTORCH3D = (-1.0, -1.0, 1.0)
 _OPENGL = (1.0, -1.0, -1.0)
+
+
+def check_pinhole(camera: Camera, what: str) -> None:
+    """Refuse a parallel projection where only a pinhole can be written; `what` names the target with its article."""
+    if camera.orthographic:
+        raise InputError(
+            f"The camera is a parallel projection, which {what} cannot hold; give a pinhole camera, "
+            "for example one fitted by `flamehead fit`."
+        )
 
 
 def opencv_to_camera(
@@ -61,7 +72,8 @@ def opencv_to_camera(
 def camera_to_opencv(
     camera: Camera,
 ) -> tuple[Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3 3"]]:
-    """OpenCV's R, t and K of a camera."""
+    """OpenCV's R, t and K of a pinhole camera; a parallel projection raises `InputError`."""
+    check_pinhole(camera, "OpenCV's K")
     return camera.rotation, camera.translation, camera.matrix
 
 
@@ -72,11 +84,15 @@ def pytorch3d_ndc_to_camera(
     principal: Float[Tensor, "*batch 2"],
     *,
     size: tuple[int, int],
+    orthographic: bool = False,
 ) -> Camera:
-    """A camera from PyTorch3D's R, T, focal length (one number, or one per axis) and principal point in NDC."""
+    """A camera from PyTorch3D's R, T, focal length (one number, or one per axis) and principal point in NDC.
+
+    `orthographic` says that they are of `OrthographicCameras` instead of `PerspectiveCameras`.
+    """
     half = min(size) / 2
     center = torch.as_tensor(size, dtype=principal.dtype, device=principal.device) / 2 - half * principal
-    return pytorch3d_screen_to_camera(rotation, translation, half * focal, center, size=size)
+    return pytorch3d_screen_to_camera(rotation, translation, half * focal, center, size=size, orthographic=orthographic)
 
 
 def camera_to_pytorch3d_ndc(
@@ -84,7 +100,7 @@ def camera_to_pytorch3d_ndc(
 ) -> tuple[
     Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch 3"], Float[Tensor, "*batch 2"], Float[Tensor, "*batch 2"]
 ]:
-    """PyTorch3D's R, T, focal length per axis and principal point in NDC."""
+    """PyTorch3D's R, T, focal length per axis and principal point in NDC, for the kind of camera that this one is."""
     rotation, translation, focal, center = camera_to_pytorch3d_screen(camera)
     half = min(camera.size) / 2
     middle = torch.as_tensor(camera.size, dtype=center.dtype, device=center.device) / 2
@@ -98,11 +114,12 @@ def pytorch3d_screen_to_camera(
     center: Float[Tensor, "*batch 2"],
     *,
     size: tuple[int, int],
+    orthographic: bool = False,
 ) -> Camera:
     """A camera from PyTorch3D's R, T and, in pixels, focal length and principal point (`in_ndc=False`)."""
     flip = rotation.new_tensor(_PYTORCH3D)
     focal = focal.expand(*focal.shape[:-1], 2)
-    return Camera(flip[:, None] * rotation.mT, flip * translation, focal, center, size)
+    return Camera(flip[:, None] * rotation.mT, flip * translation, focal, center, size, orthographic=orthographic)
 
 
 def camera_to_pytorch3d_screen(
@@ -122,6 +139,7 @@ def opengl_to_camera(
     *,
     size: tuple[int, int],
     center_from_bottom: bool = False,
+    orthographic: bool = False,
 ) -> Camera:
     """A camera from OpenGL's camera-to-world matrix, and intrinsics in pixels.
 
@@ -131,17 +149,22 @@ def opengl_to_camera(
         center: (cx, cy).
         size: (width, height).
         center_from_bottom: whether cy is counted from the lower edge, as VHAP does for calibrated cameras.
+        orthographic: whether it is a parallel projection; `focal` is then in pixels per metre.
     """
     flip = camera_to_world.new_tensor(_OPENGL)
     rotation = flip[:, None] * camera_to_world[..., :3, :3].mT
     translation = -(rotation @ camera_to_world[..., :3, 3:])[..., 0]
-    return Camera(rotation, translation, focal, _from_top(center, size) if center_from_bottom else center, size)
+    center = _from_top(center, size) if center_from_bottom else center
+    return Camera(rotation, translation, focal, center, size, orthographic=orthographic)
 
 
 def camera_to_opengl(
     camera: Camera, *, center_from_bottom: bool = False
 ) -> tuple[Float[Tensor, "*batch 4 4"], Float[Tensor, "*batch 2"], Float[Tensor, "*batch 2"]]:
-    """OpenGL's camera-to-world matrix, focal length and centre in pixels; options as in `opengl_to_camera`."""
+    """OpenGL's camera-to-world matrix, focal length and centre in pixels; options as in `opengl_to_camera`.
+
+    A parallel projection has the same three: `focal` is then in pixels per metre, which the caller must tell on.
+    """
     back = camera.rotation.mT
     matrix = torch.zeros(*back.shape[:-2], 4, 4, dtype=back.dtype, device=back.device)
     matrix[..., :3, :3] = back * back.new_tensor(_OPENGL)

@@ -20,7 +20,7 @@ from flamehead._types import StrPath
 from flamehead.data import Camera, FlameParams
 from flamehead.errors import InputError
 from flamehead.formats._entries import Kind, read_entries, take, write_entries
-from flamehead.formats.cameras import camera_to_opengl, opengl_to_camera
+from flamehead.formats.cameras import camera_to_opengl, check_pinhole, opengl_to_camera
 from flamehead.formats.vhap import POSES, params_to_poses, poses_to_params
 
 __all__ = [
@@ -128,7 +128,8 @@ def transforms_entry_to_camera(entry: Mapping[str, Any]) -> Camera:
 
 
 def camera_to_transforms_entry(camera: Camera) -> dict[str, Any]:
-    """The camera keys of a frame of `transforms*.json`, for a camera without batch."""
+    """The camera keys of a frame of `transforms*.json`, for a pinhole camera without batch."""
+    check_pinhole(camera, "a transforms.json")
     matrix, focal, center = camera_to_opengl(camera)
     (fx, fy), (cx, cy), (width, height) = focal.tolist(), center.tolist(), camera.size
     angles = {"camera_angle_x": 2 * math.atan(width / 2 / fx), "camera_angle_y": 2 * math.atan(height / 2 / fy)}

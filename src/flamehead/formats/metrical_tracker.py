@@ -21,7 +21,7 @@ from flamehead.data import Camera, FlameParams
 from flamehead.errors import InputError
 from flamehead.formats._entries import Kind, fit_width, same_size, take, to_numpy, to_tensor
 from flamehead.formats._torch_file import read_torch_file, write_torch_file
-from flamehead.formats.cameras import camera_to_pytorch3d_ndc, opencv_to_camera
+from flamehead.formats.cameras import camera_to_pytorch3d_ndc, check_pinhole, opencv_to_camera
 from flamehead.formats.move import move_camera, root_joint
 from flamehead.geometry.rotation import exp, from_6d, log, to_6d
 from flamehead.model import Flame
@@ -242,6 +242,7 @@ def _head_into_camera(params: FlameParams, camera: Camera, flame: Flame) -> Came
 
 
 def _tracker_cameras(camera: Camera) -> _Cameras:
+    check_pinhole(camera, "a tracker frame")
     fx, fy = camera.focal.unbind(-1)
     if bool(((fx - fy).abs() > 1e-5 * fx.abs()).any()):
         raise InputError("fx differs from fy, but a tracker frame has one focal length; scale the images first.")

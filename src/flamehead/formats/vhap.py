@@ -20,6 +20,7 @@ from flamehead._types import StrPath
 from flamehead.data import Camera, FlameParams
 from flamehead.errors import InputError
 from flamehead.formats._entries import Kind, read_entries, take, to_numpy, to_tensor, write_entries
+from flamehead.formats.cameras import check_pinhole
 from flamehead.formats.move import move_head
 from flamehead.model import Flame
 
@@ -130,6 +131,7 @@ def move_to_vhap_world(params: FlameParams, camera: Camera, flame: Flame) -> tup
 
     The principal point is kept, although neither VHAP nor GaussianAvatars use it.
     """
+    check_pinhole(camera, "VHAP")
     flip = camera.rotation.new_tensor([1.0, -1.0, -1.0])
     moved = move_head(
         params,
@@ -182,6 +184,7 @@ def _fixed_camera(focal: Float[Tensor, "*batch 2"], size: tuple[int, int]) -> Ca
 
 def _vhap_focal(camera: Camera) -> Tensor:
     """The focal length in longer image sides of a camera that is VHAP's."""
+    check_pinhole(camera, "a VHAP track")
     fixed = _fixed_camera(camera.focal, camera.size)
     pairs = ((camera.rotation, fixed.rotation), (camera.translation, fixed.translation))
     if any(bool(((got - wanted).abs() > 1e-5).any()) for got, wanted in pairs):

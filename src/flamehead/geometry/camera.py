@@ -1,4 +1,4 @@
-"""The pinhole camera on plain tensors, OpenCV convention: x right, y down, z forward; pixel centres at +0.5."""
+"""The camera on plain tensors, OpenCV convention: x right, y down, z forward; pixel centres at +0.5."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ def world_to_camera(
 
 
 def project(
-    points_camera: Float[Tensor, "*#batch N 3"], focal: Float[Tensor, "*#batch 2"], center: Float[Tensor, "*#batch 2"]
+    points_camera: Float[Tensor, "*#batch N 3"],
+    focal: Float[Tensor, "*#batch 2"],
+    center: Float[Tensor, "*#batch 2"],
+    *,
+    orthographic: bool = False,
 ) -> Float[Tensor, "*#batch N 2"]:
     """Project camera points to pixels: `u = focal * (x, y) / z + center`; points behind the camera are not masked.
 
     Args:
         points_camera: Points in the camera's frame.
-        focal: (fx, fy) in pixels.
+        focal: (fx, fy) in pixels; in pixels per metre for a parallel projection.
         center: Principal point (cx, cy) in pixels; the image's corner is (0, 0).
+        orthographic: Parallel projection, `u = focal * (x, y) + center`.
     """
-    return focal[..., None, :] * (points_camera[..., :2] / points_camera[..., 2:]) + center[..., None, :]
+    flat = points_camera[..., :2] if orthographic else points_camera[..., :2] / points_camera[..., 2:]
+    return focal[..., None, :] * flat + center[..., None, :]

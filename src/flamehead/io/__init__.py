@@ -1,25 +1,36 @@
-"""Pictures, meshes, landmarks and our own results on disk; every file is written whole or not at all."""
+"""Pictures, videos, meshes, landmarks and our own results on disk; every file is written whole or not at all."""
 
 from flamehead._atomic import atomic_folder, atomic_path
 from flamehead.io.images import read_focal, read_image, write_image
 from flamehead.io.landmarks import read_landmarks, write_landmarks
 from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
-from flamehead.io.results import SavedFit, load_params, save_fit, write_json
+from flamehead.io.results import SavedFit, load_params, save_fit, save_params, write_json
+from flamehead.io.textured import UvMap, write_glb, write_textured_obj
+from flamehead.io.video import VideoFrame, VideoInfo, describe_video, read_video, write_video
 
 __all__ = [
     "Mesh",
     "SavedFit",
+    "UvMap",
+    "VideoFrame",
+    "VideoInfo",
     "atomic_folder",
     "atomic_path",
+    "describe_video",
     "load_params",
     "read_focal",
     "read_image",
     "read_landmarks",
     "read_mesh",
+    "read_video",
     "save_fit",
+    "save_params",
+    "write_glb",
     "write_image",
     "write_json",
     "write_landmarks",
     "write_obj",
     "write_ply",
+    "write_textured_obj",
+    "write_video",
 ]

@@ -16,7 +16,7 @@ from flamehead._atomic import atomic_path
 from flamehead._types import StrPath
 from flamehead.errors import InputError
 
-__all__ = ["Mesh", "read_mesh", "write_obj", "write_ply"]
+__all__ = ["Mesh", "check_mesh", "read_mesh", "write_obj", "write_ply"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def write_obj(
     Raises:
         InputError: Shapes that do not fit together, or a folder that cannot be written.
     """
-    vertices, faces, colors = _check(path, vertices, faces, colors)
+    vertices, faces, colors = check_mesh(path, vertices, faces, colors)
     columns = vertices if colors is None else np.concatenate([vertices, colors], axis=1)
     # Eight significant digits hold every float32 coordinate of a head to well under a micrometre.
     row = " ".join(["v", *["%.8g"] * 3, *["%.4g"] * (columns.shape[1] - 3)])
@@ -66,7 +66,7 @@ def write_ply(
     colors: Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"] | None = None,
 ) -> None:
     """Write a mesh as binary little-endian PLY: float32 coordinates, 8-bit colours. Arguments as for `write_obj`."""
-    vertices, faces, colors = _check(path, vertices, faces, colors)
+    vertices, faces, colors = check_mesh(path, vertices, faces, colors)
     names = [(axis, "<f4") for axis in "xyz"] + (
         [] if colors is None else [(c, "u1") for c in ("red", "green", "blue")]
     )
@@ -148,12 +148,25 @@ def _read_with_trimesh(path: Path) -> Mesh:
     mesh: Any = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
     vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
     faces = np.array(getattr(mesh, "faces", ()), dtype=np.int64).reshape(-1, 3)
-    return Mesh(vertices, faces, _vertex_colors(mesh, len(vertices)))
+    # trimesh loses colours that stand beside a material when it brings a scene together; one part needs no bringing.
+    parts = list(loaded.geometry.values()) if isinstance(loaded, trimesh.Scene) else []
+    colors = _vertex_colors(parts[0] if len(parts) == 1 else mesh, len(vertices))
+    if colors is not None and path.suffix.lower() in (".glb", ".gltf"):
+        # Vertex colours of glTF are linear light.
+        colors = np.where(
+            colors <= 0.0031308, colors * 12.92, 1.055 * np.maximum(colors, 0.0031308) ** (1 / 2.4) - 0.055
+        )
+    return Mesh(vertices, faces, colors)
 
 
 def _vertex_colors(mesh: Any, n_vertices: int) -> Float[np.ndarray, "V 3"] | None:
     """Colours that the file itself gives to vertices; trimesh invents grey where there are none."""
     visual = getattr(mesh, "visual", None)
+    beside = getattr(visual, "vertex_attributes", {}).get("color")
+    if beside is not None and len(beside) == n_vertices:
+        # Where a file has a material as well, trimesh leaves the colours as they are stored.
+        scale = np.iinfo(beside.dtype).max if beside.dtype.kind == "u" else 1.0
+        return np.clip(np.asarray(beside, dtype=np.float64)[:, :3] / scale, 0.0, 1.0)
     if visual is not None and getattr(visual, "kind", None) != "vertex":
         return None
     colors = getattr(mesh if visual is None else visual, "colors" if visual is None else "vertex_colors", None)
@@ -162,12 +175,17 @@ def _vertex_colors(mesh: Any, n_vertices: int) -> Float[np.ndarray, "V 3"] | Non
     return np.asarray(colors, dtype=np.float64)[:, :3] / 255.0
 
 
-def _check(
+def check_mesh(
     path: StrPath,
     vertices: Tensor | np.ndarray,
     faces: Tensor | np.ndarray,
     colors: Tensor | np.ndarray | None,
 ) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "V 3"] | None]:
+    """One mesh as arrays that belong together, colours clipped to [0, 1]; `path` is named in messages.
+
+    Raises:
+        InputError: They do not belong together, or hold values that are not finite.
+    """
     vertices, faces = _array(vertices), _array(faces)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise InputError(

@@ -18,9 +18,10 @@ from flamehead._atomic import atomic_path
 from flamehead.data import Camera, Fit, FlameParams
 from flamehead.errors import InputError
 
-__all__ = ["SavedFit", "load_params", "save_fit", "write_json"]
+__all__ = ["SavedFit", "load_params", "save_fit", "save_params", "write_json"]
 
-_FORMAT = 1
+_FORMAT = 2
+"""2 says that the camera may be a parallel projection; all else is as in 1, which is written where it suffices."""
 _PARAMS = tuple(field.name for field in fields(FlameParams))
 _CAMERA = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "center": (2,)}
 _TEXTS = ("fingerprint", "model_source", "status")
@@ -44,34 +45,63 @@ class SavedFit:
 
 
 def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:
-    """Write the parameters and the camera of a fit as `.npz`; float width and batch axes are kept.
-
-    The keys are the fields of `FlameParams`, `camera_rotation`, `camera_translation`, `camera_focal`, `camera_center`,
-    `camera_size`, `fingerprint`, `model_source`, `status` and `format`.
+    """Write the parameters and the camera of a fit as `.npz`; see `save_params`.
 
     Args:
         path: The file to write, ending in `.npz`.
         fit: The fit; its landmarks are written by `write_landmarks`.
         model_source: `FlameArrays.source` of the model.
     """
+    save_params(
+        path, fit.params, fit.camera, fingerprint=fit.fingerprint, model_source=model_source, status=str(fit.status)
+    )
+
+
+def save_params(
+    path: str | Path,
+    params: FlameParams,
+    camera: Camera,
+    *,
+    fingerprint: str,
+    model_source: str = "",
+    status: str = "",
+) -> None:
+    """Write parameters and a camera as `.npz`; float width and batch axes are kept, and `load_params` reads it.
+
+    The keys are the fields of `FlameParams`, `camera_rotation`, `camera_translation`, `camera_focal`, `camera_center`,
+    `camera_size`, `fingerprint`, `model_source`, `status`, `format`; `camera_orthographic` of a parallel camera.
+
+    Args:
+        path: The file to write, ending in `.npz`.
+        params: The head or heads.
+        camera: That they are seen by.
+        fingerprint: `Flame.fingerprint` of the model that the parameters belong to.
+        model_source: `FlameArrays.source` of the model.
+        status: How they came about, as a sentence.
+
+    Raises:
+        InputError: Another suffix, values that are not finite, or a folder that cannot be written.
+    """
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise InputError(f"Cannot write {path}: the suffix is {path.suffix!r}, wanted '.npz'.")
-    arrays = {name: _to_array(getattr(fit.params, name)) for name in _PARAMS}
-    arrays |= {f"camera_{name}": _to_array(getattr(fit.camera, name)) for name in _CAMERA}
+    arrays = {name: _to_array(getattr(params, name)) for name in _PARAMS}
+    arrays |= {f"camera_{name}": _to_array(getattr(camera, name)) for name in _CAMERA}
     broken = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if broken:
         raise InputError(f"Cannot save the fit to {path}: {broken[0]!r} is not finite; fit again with other settings.")
-    arrays["camera_size"] = np.array(fit.camera.size, dtype=np.int64)
-    arrays["format"] = np.array(_FORMAT, dtype=np.int64)
-    texts = dict(zip(_TEXTS, (fit.fingerprint, model_source, str(fit.status)), strict=True))
+    arrays["camera_size"] = np.array(camera.size, dtype=np.int64)
+    arrays["format"] = np.array(2 if camera.orthographic else 1, dtype=np.int64)
+    if camera.orthographic:
+        arrays["camera_orthographic"] = np.array(True)
+    texts = dict(zip(_TEXTS, (fingerprint, model_source, status), strict=True))
     arrays |= {name: np.array(text) for name, text in texts.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
 def load_params(path: str | Path) -> SavedFit:
-    """Read what `save_fit` wrote.
+    """Read what `save_fit` or `save_params` wrote.
 
     Raises:
         InputError: The file is missing, damaged, of another program or of a newer flamehead.
@@ -94,7 +124,9 @@ def load_params(path: str | Path) -> SavedFit:
     if size.shape != (2,) or size.dtype.kind not in "iu" or (size <= 0).any():
         raise InputError(f"The image size in {path} is {size.tolist()}, wanted two positive integers; {_REMEDY}.")
     texts = [str(_array(arrays, name, path)) for name in _TEXTS]
-    return SavedFit(params, Camera(**camera, size=(int(size[0]), int(size[1]))), texts[0], texts[1], texts[2], version)
+    parallel = version > 1 and bool(np.all(arrays.get("camera_orthographic", np.array(False))))
+    camera = Camera(**camera, size=(int(size[0]), int(size[1])), orthographic=parallel)
+    return SavedFit(params, camera, texts[0], texts[1], texts[2], version)
 
 
 def write_json(path: str | Path, report: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ class Samples:
     size: tuple[int, int]
     """Of the picture in pixels, (width, height)."""
     supersample: int
+    orthographic: bool = False
 
 
 def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "V 3"]:
@@ -54,17 +55,19 @@ def sample(
     from flamehead.render import _cpu
 
     focal, center = (value.detach().cpu().float().reshape(2) for value in (camera.focal, camera.center))
-    points = torch.cat([project(points_camera, focal, center), points_camera[:, 2:]], dim=1)
+    flat = project(points_camera, focal, center, orthographic=camera.orthographic)
+    points = torch.cat([flat, points_camera[:, 2:]], dim=1)
     fine = points * torch.tensor([supersample, supersample, 1.0])
     width, height = camera.size
-    fragments = rasterize(fine, faces.cpu(), (width * supersample, height * supersample), cull=cull)
+    extent = (width * supersample, height * supersample)
+    fragments = rasterize(fine, faces.cpu(), extent, cull=cull, perspective=not camera.orthographic)
     ids = fragments.face_ids.numpy()
     room = int(np.count_nonzero(ids >= 0))
     pixels, face_ids = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32)
     barycentric, counts = np.empty((room, 3), dtype=np.float32), np.empty(room, dtype=np.float32)
     n = _cpu.merge(ids, fragments.barycentric.numpy(), supersample, pixels, face_ids, barycentric, counts)
     surface = torch.from_numpy(face_ids[:n]), torch.from_numpy(barycentric[:n])
-    return Samples(pixels[:n], counts[:n], *surface, points, camera.size, supersample)
+    return Samples(pixels[:n], counts[:n], *surface, points, camera.size, supersample, camera.orthographic)
 
 
 def average(

@@ -132,7 +132,8 @@ def _normals(points: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], samples: S
     normals = gather(vertex_normals(points, faces), faces, samples.face_ids, samples.barycentric).numpy()
     # A face shows its back when its normal points along the ray from the camera to it.
     a, b, c = np.moveaxis(points.numpy()[faces.numpy()], 1, 0)
-    back = np.einsum("fk,fk->f", np.cross(b - a, c - a), a) > 0
+    rays = np.broadcast_to(np.array([0, 0, 1], dtype=np.float32), a.shape) if samples.orthographic else a
+    back = np.einsum("fk,fk->f", np.cross(b - a, c - a), rays) > 0
     if back.any():
         normals *= np.where(back, np.float32(-1), np.float32(1))[samples.face_ids.numpy()][:, None]
     return normals

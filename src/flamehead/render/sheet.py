@@ -70,7 +70,8 @@ def overlay_sheet(
         rotation: Head to world, for the view from the side; `None` is identity.
         height: Of the panels in pixels, whatever the size of the photo.
     """
-    points = project(to_camera(vertices, camera), camera.focal.cpu().float(), camera.center.cpu().float()).numpy()
+    focal, center = camera.focal.cpu().float(), camera.center.cpu().float()
+    points = project(to_camera(vertices, camera), focal, center, orthographic=camera.orthographic).numpy()
     crop = _crop(photo.shape[:2], np.concatenate([points, np.asarray(detected, dtype=np.float64)]), height)
     ground, view = crop.image(photo), crop.camera(camera)
     seen, placed = crop.points(detected), crop.points(fitted)

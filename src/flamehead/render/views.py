@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Crop:
         """The camera of the whole picture, for this one."""
         scale = torch.as_tensor(self.scale).to(camera.focal)
         center = (camera.center - torch.tensor(self.corner).to(camera.center)) * scale
-        return Camera(camera.rotation, camera.translation, camera.focal * scale, center, self.size)
+        return replace(camera, focal=camera.focal * scale, center=center, size=self.size)
 
     def image(self, image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w 3"]:
         """The pixels of the rectangle, resampled; enlarged smoothly, or averaged when made smaller."""

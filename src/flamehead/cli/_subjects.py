@@ -1,0 +1,199 @@
+"""What `flamehead render` draws: heads and meshes with everything that lies on their surface."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flamehead.cli._heads import Layout, load_texture, open_flame, open_saved, uv_layout, widened
+from flamehead.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from flamehead.cli.render import Render
+    from flamehead.data import Camera, FlameParams
+    from flamehead.model import Flame
+
+__all__ = ["Subject", "draw_subject", "open_subjects"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to draw."""
+
+    name: str
+    vertices: torch.Tensor
+    """(T, V, 3): one mesh, or the frames of a track."""
+    faces: torch.Tensor
+    colors: Any = None
+    """Of the surface, as `render` wants them; `None` is clay."""
+    layout: Layout | None = None
+    regions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    cameras: Camera | None = None
+    """That the head was fitted with, one or one per frame."""
+
+    def camera(self, k: int) -> Camera:
+        """The saved camera of a frame."""
+        if self.cameras is None:
+            raise InputError(f"{self.name} holds no camera; leave out --saved-camera or give a params.npz.")
+        values = {}
+        for name, rank in (("rotation", 2), ("translation", 1), ("focal", 1), ("center", 1)):
+            value = getattr(self.cameras, name)
+            value = value.reshape(-1, *value.shape[value.ndim - rank :])
+            values[name] = value[min(k, len(value) - 1)]
+        return replace(self.cameras, **values)
+
+
+def open_subjects(command: Render) -> list[Subject]:
+    """Open every input; the model is loaded when one needs it."""
+    needs_model = command.texture is not None or command.uv is not None or command.map in ("uv", "regions")
+    saved = [_is_saved(path) for path in command.inputs]
+    flame = None
+    if needs_model or not command.inputs or any(saved) or command.model is not None or command.sweep:
+        flame = open_flame(command.model, quiet=command.quiet)
+    if not command.inputs:
+        assert flame is not None
+        return [_head(command, flame, flame.zeros(), flame.arrays.source, None)]
+    out = []
+    for path, is_saved in zip(command.inputs, saved, strict=True):
+        if is_saved:
+            assert flame is not None
+            stored = open_saved(path, flame)
+            out.append(_head(command, flame, widened(stored.params, flame), str(path), stored.camera))
+        else:
+            out.append(_mesh(command, flame, path))
+    return out
+
+
+def draw_subject(
+    subject: Subject, vertices: torch.Tensor, camera: Camera, what: str, background: tuple[float, float, float]
+) -> np.ndarray:
+    """One picture of a subject."""
+    from flamehead.render import (
+        UNLIT,
+        depth_paint,
+        normal_paint,
+        region_paint,
+        render,
+        uv_paint,
+        wireframe,
+    )
+
+    faces = subject.faces
+    if what in ("color", "clay", "wireframe"):
+        colors = subject.colors if what == "color" else None
+        picture = render(vertices, faces, camera, colors=colors, background=background).image
+        if what == "wireframe":
+            picture = wireframe(picture, vertices, faces, camera, color=(0.13, 0.16, 0.2), alpha=0.6)
+        return picture
+    if what == "depth":
+        paint = depth_paint(vertices, faces, camera)
+    elif what == "normals":
+        paint = normal_paint(vertices, faces, camera)
+    elif what == "uv":
+        if subject.layout is None:
+            raise InputError(f"{subject.name} has no known texture coordinates; give an OBJ with them by --uv.")
+        paint = uv_paint(subject.layout.uv, subject.layout.faces)
+    else:
+        if not subject.regions:
+            raise InputError(f"{subject.name} has no named regions; put FLAME_masks.pkl beside the model file.")
+        paint = region_paint(subject.regions, faces, len(vertices))
+    return render(vertices, faces, camera, colors=paint, lighting=UNLIT, background=background).image
+
+
+def _head(command: Render, flame: Flame, params: FlameParams, name: str, cameras: Camera | None) -> Subject:
+    import torch
+
+    if command.sweep:
+        params = _swept(command, flame, params, name)
+    with torch.no_grad():
+        vertices = flame(params).vertices
+    shape = vertices.shape[-2:]
+    return Subject(
+        name, vertices.reshape(-1, *shape), flame.faces, *_surface(command, flame, flame.paint), cameras=cameras
+    )
+
+
+def _surface(command: Render, flame: Flame, colors: Any) -> tuple[Any, Layout | None, Mapping[str, np.ndarray]]:
+    """Colours, layout and regions of something with the model's triangles."""
+    from flamehead.render import texture_paint
+
+    layout = uv_layout(flame, command.uv)
+    if command.texture is not None:
+        uv_map = load_texture(command.texture, flame, command.uv)
+        assert uv_map.picture is not None
+        layout = Layout(uv_map.uv, uv_map.faces)
+        colors = texture_paint(uv_map.picture, uv_map.uv, uv_map.faces)
+    return colors, layout, flame.regions
+
+
+def _mesh(command: Render, flame: Flame | None, path: Path) -> Subject:
+    import torch
+
+    from flamehead.io import read_mesh
+
+    if command.sweep:
+        raise InputError(f"{path} is a mesh, which has no {command.sweep!r} to sweep; give a params.npz, or nothing.")
+    mesh = read_mesh(path)
+    if not len(mesh.faces):
+        raise InputError(f"{path} is a point cloud without triangles, which is not drawn; give a mesh.")
+    vertices, faces = torch.from_numpy(mesh.vertices).float()[None], torch.from_numpy(mesh.faces)
+    colors = None if mesh.colors is None else torch.from_numpy(mesh.colors)
+    # A mesh with the model's triangles is one of its heads: what is known of the model holds for it.
+    if flame is not None and faces.shape == flame.faces.shape and bool((faces == flame.faces).all()):
+        colors = flame.paint if colors is None else colors
+        return Subject(str(path), vertices, faces, *_surface(command, flame, colors))
+    if command.texture is not None:
+        raise InputError(f"{path} has not the triangles of the model that the texture belongs to; see --model.")
+    return Subject(str(path), vertices, faces, colors)
+
+
+def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> FlameParams:
+    """The heads of a sweep as one batch."""
+    import torch
+
+    from flamehead.cli._named import Direction, directions, move_along
+    from flamehead.data import FlameParams
+    from flamehead.render import swing
+
+    if params.shape.ndim > 1:
+        raise InputError(f"{name} holds several heads, and a sweep moves one; pick one with `flamehead pose --frame`.")
+    assert command.sweep is not None
+    kind, _, text = command.sweep.partition(":")
+    width = {"shape": flame.n_shape, "expression": flame.n_expression}.get(kind, 0)
+    direction = directions(flame).get(command.sweep)
+    if width and text:
+        if not (text.isdecimal() and int(text) < width):
+            raise InputError(f"There is no component {command.sweep!r}; {kind}:K counts from 0 to {width - 1}.")
+        direction = Direction((kind,), (int(text),), 1.0)
+    if direction is None:
+        # Only to say which names are near.
+        move_along(params, {command.sweep: 1.0}, flame)
+        raise AssertionError(command.sweep)
+    count = command.frames or (72 if command.out and command.out.suffix.lower() in (".mp4", ".gif") else 8)
+    moved = {}
+    for each in direction.fields:
+        steps = swing(getattr(params, each), direction.rows, frames=count, reach=command.reach * direction.unit)
+        moved[each] = torch.stack(list(steps))
+    swept = replace(params, **moved)
+    # The other fields keep one row each; the model broadcasts them.
+    values = {key: getattr(swept, key) for key in FlameParams.__dataclass_fields__}
+    return FlameParams(**{key: value.expand(count, value.shape[-1]) for key, value in values.items()})
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a file holds parameters rather than a mesh."""
+    if path.suffix.lower() == ".npz":
+        return True
+    if path.suffix.lower() in (".obj", ".ply", ".stl", ".glb", ".gltf", ".off"):
+        return False
+    if not path.exists():
+        raise InputError(f"There is no file {path}; check the name.")
+    if path.is_dir() or zipfile.is_zipfile(path):
+        raise InputError(f"Cannot draw {path}; give a params.npz, or a mesh as OBJ, PLY, STL or GLB.")
+    return False

@@ -1,0 +1,214 @@
+"""Meshes with texture coordinates: GLB (glTF 2.0 in one file) and OBJ with its material and picture.
+
+glTF counts v from the top of the picture and gives each vertex one uv, so vertices on texture seams are repeated;
+vertex colours in it are linear light. OBJ counts v from the bottom, as we do, and has uv per corner.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from flamehead._atomic import atomic_path
+from flamehead._types import StrPath
+from flamehead.errors import InputError
+from flamehead.geometry.normals import vertex_normals
+from flamehead.io.meshes import check_mesh
+
+__all__ = ["UvMap", "write_glb", "write_textured_obj"]
+
+Points: TypeAlias = Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"]
+Triangles: TypeAlias = Int[Tensor, "F 3"] | Int[np.ndarray, "F 3"]
+
+_FLOAT, _UINT, _VERTEX_DATA, _INDEX_DATA = 5126, 5125, 34962, 34963
+_CLAY = [0.6, 0.55, 0.5, 1.0]
+
+
+@dataclass(frozen=True)
+class UvMap:
+    """Where a mesh lies on a picture."""
+
+    uv: Float[np.ndarray, "T 2"]
+    """u to the right, v up, in [0, 1] inside the picture."""
+    faces: Int[np.ndarray, "F 3"]
+    """Rows of `uv` at the corners of each triangle."""
+    picture: Float[np.ndarray, "H W 3"] | None = None
+    """sRGB in [0, 1], row 0 at the top (v = 1)."""
+
+
+def write_glb(
+    path: StrPath,
+    vertices: Points,
+    faces: Triangles,
+    *,
+    colors: Points | None = None,
+    uv_map: UvMap | None = None,
+) -> None:
+    """Write a mesh as GLB, with smooth normals and either vertex colours or a picture, which is embedded as PNG.
+
+    Args:
+        path: Where to; written whole or not at all.
+        vertices: Metres, y up, which is glTF's own convention.
+        faces: Counter-clockwise seen from outside.
+        colors: sRGB in [0, 1] for each vertex; left out when `uv_map` has a picture, as viewers multiply the two.
+        uv_map: Texture coordinates, with or without a picture.
+
+    Raises:
+        InputError: Shapes that do not fit together, or a folder that cannot be written.
+    """
+    points, triangles, paint = check_mesh(path, vertices, faces, colors)
+    picture = None if uv_map is None else uv_map.picture
+    normals = vertex_normals(torch.from_numpy(points).double(), torch.from_numpy(triangles)).numpy()
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    # glTF wants unit normals, also at vertices that no triangle has.
+    normals = np.where(length > 0, normals / np.maximum(length, 1e-30), [0.0, 1.0, 0.0])
+    columns = {"POSITION": points, "NORMAL": normals}
+    if paint is not None and picture is None:
+        columns["COLOR_0"] = _to_linear(paint)
+    if uv_map is not None:
+        _check_uv(path, uv_map, triangles)
+        rows, uv_rows, triangles = _split_seams(triangles, uv_map.faces)
+        columns = {name: column[rows] for name, column in columns.items()}
+        columns["TEXCOORD_0"] = uv_map.uv[uv_rows] * [1.0, -1.0] + [0.0, 1.0]
+    chunks = [np.ascontiguousarray(column, dtype="<f4") for column in columns.values()]
+    chunks.append(np.ascontiguousarray(triangles, dtype="<u4").reshape(-1))
+    data = _glb(list(columns), chunks, None if picture is None else _png(path, picture))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_textured_obj(
+    path: StrPath, vertices: Points, faces: Triangles, *, uv_map: UvMap, colors: Points | None = None
+) -> list[Path]:
+    """Write a mesh as OBJ with uv per corner and, for a map with a picture, NAME.mtl and NAME.png beside it.
+
+    Vertices keep their number and order. The OBJ comes last, so it never names files that are not there. Colours go
+    behind the coordinates, as in `write_obj`, unless there is a picture.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: As for `write_glb`.
+    """
+    path = Path(path)
+    points, triangles, paint = check_mesh(path, vertices, faces, colors)
+    _check_uv(path, uv_map, triangles)
+    written: list[Path] = []
+    header = ""
+    if uv_map.picture is not None:
+        picture, material = path.with_suffix(".png"), path.with_suffix(".mtl")
+        with atomic_path(picture) as temporary:
+            temporary.write_bytes(_png(path, uv_map.picture))
+        with atomic_path(material) as temporary:
+            temporary.write_text(f"newmtl head\nKd 1 1 1\nKs 0 0 0\nmap_Kd {picture.name}\n", encoding="utf-8")
+        header = f"mtllib {material.name}\nusemtl head\n"
+        written += [picture, material]
+    corners = np.stack([triangles, uv_map.faces], axis=-1).reshape(-1, 6) + 1
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(header)
+        if paint is None or uv_map.picture is not None:
+            np.savetxt(file, points, fmt="v %.8g %.8g %.8g")
+        else:
+            np.savetxt(file, np.concatenate([points, paint], axis=1), fmt="v %.8g %.8g %.8g %.4g %.4g %.4g")
+        np.savetxt(file, uv_map.uv, fmt="vt %.8g %.8g")
+        np.savetxt(file, corners, fmt="f %d/%d %d/%d %d/%d")
+    return [*written, path]
+
+
+def _check_uv(path: StrPath, uv_map: UvMap, triangles: Int[np.ndarray, "F 3"]) -> None:
+    faces, uv = uv_map.faces, uv_map.uv
+    inside = faces.shape == triangles.shape and (not faces.size or (0 <= faces.min() and faces.max() < len(uv)))
+    if not inside or uv.ndim != 2 or uv.shape[1] != 2 or not np.isfinite(uv).all():
+        raise InputError(
+            f"Cannot write {path}: the texture coordinates {uv.shape} with faces {faces.shape} do not belong to a mesh "
+            f"of {len(triangles)} triangles; give the UV layout of this mesh."
+        )
+
+
+def _split_seams(
+    triangles: Int[np.ndarray, "F 3"], uv_faces: Int[np.ndarray, "F 3"]
+) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"], Int[np.ndarray, "F 3"]]:
+    """One row for each pair of vertex and uv that occurs, ordered by vertex, and the triangles in these rows."""
+    pairs = np.stack([triangles.reshape(-1), uv_faces.reshape(-1)], axis=1)
+    rows, corners = np.unique(pairs, axis=0, return_inverse=True)
+    return rows[:, 0], rows[:, 1], corners.reshape(-1, 3)
+
+
+def _to_linear(colors: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 3"]:
+    """sRGB decoded (IEC 61966-2-1), which is what glTF's COLOR_0 holds."""
+    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+
+
+def _png(path: StrPath, picture: Float[np.ndarray, "H W 3"]) -> bytes:
+    from PIL import Image
+
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype.kind != "f" or not np.isfinite(picture).all():
+        raise InputError(
+            f"Cannot write {path}: the texture has shape {picture.shape} and type {picture.dtype}, wanted float RGB."
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _glb(names: list[str], chunks: list[np.ndarray], png: bytes | None) -> bytes:
+    """The container (glTF 2.0, section 4.4): a JSON chunk and a binary one, each padded to four bytes."""
+    blobs = [chunk.tobytes() for chunk in chunks] + ([] if png is None else [png])
+    views, accessors, offset = [], [], 0
+    for number, blob in enumerate(blobs):
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": offset, "byteLength": len(blob)}
+        if number < len(chunks):
+            chunk, index = chunks[number], number == len(names)
+            view["target"] = _INDEX_DATA if index else _VERTEX_DATA
+            kind = "SCALAR" if index else f"VEC{chunk.shape[1]}"
+            accessors.append(
+                {
+                    "bufferView": number,
+                    "componentType": _UINT if index else _FLOAT,
+                    "count": len(chunk),
+                    "type": kind,
+                }
+            )
+        views.append(view)
+        offset += -(-len(blob) // 4) * 4
+    accessors[0] |= {"min": chunks[0].min(0).tolist(), "max": chunks[0].max(0).tolist()}
+    base: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
+    if png is not None:
+        base["baseColorTexture"] = {"index": 0}
+    elif "COLOR_0" not in names:
+        base["baseColorFactor"] = _CLAY
+    attributes = {name: number for number, name in enumerate(names)}
+    primitive = {"attributes": attributes, "indices": len(names), "material": 0}
+    document: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "flamehead"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "name": "head"}],
+        "meshes": [{"primitives": [primitive], "name": "head"}],
+        "materials": [{"pbrMetallicRoughness": base, "doubleSided": True}],
+        "accessors": accessors,
+        "bufferViews": views,
+        "buffers": [{"byteLength": offset}],
+    }
+    if png is not None:
+        document |= {
+            "textures": [{"source": 0, "sampler": 0}],
+            "samplers": [{"magFilter": 9729, "minFilter": 9987}],
+            "images": [{"bufferView": len(chunks), "mimeType": "image/png"}],
+        }
+    text = json.dumps(document, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 4)
+    binary = b"".join(blob + b"\0" * (-len(blob) % 4) for blob in blobs)
+    total = 12 + 8 + len(text) + 8 + len(binary)
+    head = struct.pack("<4sII", b"glTF", 2, total)
+    return head + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary

@@ -1,0 +1,111 @@
+"""GLB and OBJ with uv: what another reader finds in them is what was given."""
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+
+from flamehead.errors import InputError
+from flamehead.io import read_image, read_mesh, write_glb, write_textured_obj
+from flamehead.io.textured import UvMap
+
+
+@pytest.fixture(scope="module")
+def tent():
+    """Four sides around a tip; the uv of the first vertex differs between the first and the last side."""
+    vertices = np.array([[1.0, 0, 0], [0, 0, 1.0], [-1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0], [9.0, 9.0, 9.0]])
+    faces = np.array([[1, 0, 4], [2, 1, 4], [3, 2, 4], [0, 3, 4]])
+    uv = np.array([[0.0, 0.0], [0.25, 0.0], [0.5, 0.0], [0.75, 0.0], [1.0, 0.0], [0.5, 1.0]])
+    uv_faces = np.array([[1, 0, 5], [2, 1, 5], [3, 2, 5], [4, 3, 5]])
+    return vertices, faces, uv, uv_faces
+
+
+def chunks(path):
+    data = path.read_bytes()
+    magic, version, total = struct.unpack_from("<4sII", data)
+    assert (magic, version, total) == (b"glTF", 2, len(data))
+    length, kind = struct.unpack_from("<I4s", data, 12)
+    assert kind == b"JSON" and length % 4 == 0
+    document = json.loads(data[20 : 20 + length])
+    size, kind = struct.unpack_from("<I4s", data, 20 + length)
+    assert kind == b"BIN\0" and size == document["buffers"][0]["byteLength"]
+    return document, data[28 + length :]
+
+
+def column(document, blob, number):
+    accessor = document["accessors"][number]
+    view = document["bufferViews"][accessor["bufferView"]]
+    assert view["byteOffset"] % 4 == 0
+    dtype = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
+    part = np.frombuffer(blob[view["byteOffset"] :][: view["byteLength"]], dtype)
+    return part.reshape(accessor["count"], -1)
+
+
+def test_glb_with_colours(tent, tmp_path):
+    vertices, faces, _, _ = tent
+    colors = np.linspace(0, 1, 18).reshape(6, 3)
+    write_glb(tmp_path / "a.glb", vertices, faces, colors=colors)
+    document, blob = chunks(tmp_path / "a.glb")
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    np.testing.assert_array_equal(column(document, blob, attributes["POSITION"]), vertices.astype("f4"))
+    np.testing.assert_array_equal(column(document, blob, 3).reshape(-1, 3), faces)
+    np.testing.assert_allclose(np.linalg.norm(column(document, blob, attributes["NORMAL"]), axis=1), 1, rtol=1e-6)
+    # sRGB 0.5 is 0.214 in linear light.
+    linear = column(document, blob, attributes["COLOR_0"])
+    np.testing.assert_allclose(np.interp(0.5, colors[:, 0], linear[:, 0]), 0.214, atol=0.02)
+    back = read_mesh(tmp_path / "a.glb")
+    np.testing.assert_array_equal(back.faces, faces)
+    np.testing.assert_allclose(back.vertices, vertices)
+    assert back.colors is not None
+    np.testing.assert_allclose(back.colors, colors, atol=0.003)
+
+
+def test_glb_with_texture(tent, tmp_path):
+    vertices, faces, uv, uv_faces = tent
+    picture = np.zeros((4, 8, 3))
+    picture[0, :, 0] = 1.0
+    write_glb(tmp_path / "a.glb", vertices, faces, uv_map=UvMap(uv, uv_faces, picture), colors=vertices)
+    document, blob = chunks(tmp_path / "a.glb")
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    assert set(attributes) == {"POSITION", "NORMAL", "TEXCOORD_0"}
+    # Vertex 0 has two uv; vertex 5 has no triangle and is left out.
+    points, index = column(document, blob, attributes["POSITION"]), column(document, blob, 3).reshape(-1, 3)
+    assert len(points) == 6
+    np.testing.assert_array_equal(points[index], vertices[faces].astype("f4"))
+    got = column(document, blob, attributes["TEXCOORD_0"])[index]
+    np.testing.assert_allclose(got, uv[uv_faces] * [1, -1] + [0, 1])
+    loaded: Any = trimesh.load(tmp_path / "a.glb", force="mesh", process=False)
+    image = np.asarray(loaded.visual.material.baseColorTexture.convert("RGB"))
+    np.testing.assert_array_equal(image, np.rint(picture * 255))
+
+
+def test_obj_with_texture(tent, tmp_path):
+    vertices, faces, uv, uv_faces = tent
+    picture = np.random.default_rng(0).uniform(size=(5, 7, 3))
+    written = write_textured_obj(tmp_path / "a.obj", vertices, faces, uv_map=UvMap(uv, uv_faces, picture))
+    assert [p.name for p in written] == ["a.png", "a.mtl", "a.obj"] and len(list(tmp_path.iterdir())) == 3
+    back = read_mesh(tmp_path / "a.obj")
+    np.testing.assert_allclose(back.vertices, vertices)
+    np.testing.assert_array_equal(back.faces, faces)
+    assert "map_Kd a.png" in (tmp_path / "a.mtl").read_text()
+    np.testing.assert_allclose(read_image(tmp_path / "a.png"), picture, atol=0.5 / 255 + 1e-6)
+    lines = (tmp_path / "a.obj").read_text().splitlines()
+    assert [line for line in lines if line.startswith("f")][3] == "f 1/5 4/4 5/6"
+    assert write_textured_obj(tmp_path / "b.obj", vertices, faces, uv_map=UvMap(uv, uv_faces)) == [tmp_path / "b.obj"]
+    assert "mtllib" not in (tmp_path / "b.obj").read_text()
+
+
+def test_what_does_not_belong_together_is_refused(tent, tmp_path):
+    vertices, faces, uv, uv_faces = tent
+    for wrong in (UvMap(uv, uv_faces[:2]), UvMap(uv[:3], uv_faces), UvMap(uv * np.nan, uv_faces)):
+        for write in (write_glb, write_textured_obj):
+            with pytest.raises(InputError, match="UV layout"):
+                write(tmp_path / "a.obj", vertices, faces, uv_map=wrong)
+    with pytest.raises(InputError, match="texture"):
+        write_glb(tmp_path / "a.glb", vertices, faces, uv_map=UvMap(uv, uv_faces, np.zeros((4, 4))))
+    with pytest.raises(InputError, match="NaN"):
+        write_glb(tmp_path / "a.glb", vertices * np.nan, faces)
+    assert not list(tmp_path.iterdir())
