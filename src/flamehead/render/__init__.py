@@ -1,14 +1,19 @@
-"""Meshes, cameras and light become pictures; no gradients."""
+"""Meshes, cameras and light become pictures; what carries gradients says so."""
 
+from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
 from flamehead.render.marks import links, marks
 from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render, warmup
+from flamehead.render.sampling import Pyramid, build_pyramid, sample_image
 from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, linear_to_srgb, shade, srgb_to_linear
 from flamehead.render.sheet import overlay_sheet
+from flamehead.render.srgb import decode_srgb, encode_srgb
+from flamehead.render.texture import Texture, sample_texture, texture_level
 from flamehead.render.views import Crop, side_view
 from flamehead.render.wireframe import wireframe
 
 __all__ = [
     "CLAY",
+    "HARMONIC_CONSTANTS",
     "STUDIO",
     "Background",
     "Colors",
@@ -16,15 +21,26 @@ __all__ = [
     "DirectionalLight",
     "Lighting",
     "Picture",
+    "Pyramid",
+    "Texture",
     "blend",
+    "build_pyramid",
+    "constant_light",
+    "decode_srgb",
+    "encode_srgb",
+    "harmonic_light",
+    "harmonics",
     "linear_to_srgb",
     "links",
     "marks",
     "overlay_sheet",
     "render",
+    "sample_image",
+    "sample_texture",
     "shade",
     "side_view",
     "srgb_to_linear",
+    "texture_level",
     "warmup",
     "wireframe",
 ]
