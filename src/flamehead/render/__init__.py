@@ -1,10 +1,12 @@
 """Meshes, cameras and light become pictures; what carries gradients says so."""
 
 from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
+from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
+from flamehead.render.parallel import ParallelCamera, to_screen
 from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render, warmup
 from flamehead.render.sampling import Pyramid, build_pyramid, sample_image
-from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, linear_to_srgb, shade, srgb_to_linear
+from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, PointLight, linear_to_srgb, shade, srgb_to_linear
 from flamehead.render.sheet import overlay_sheet
 from flamehead.render.srgb import decode_srgb, encode_srgb
 from flamehead.render.texture import Texture, sample_texture, texture_level
@@ -20,19 +22,26 @@ __all__ = [
     "Crop",
     "DirectionalLight",
     "Lighting",
+    "Maps",
+    "ParallelCamera",
     "Picture",
+    "PointLight",
     "Pyramid",
     "Texture",
     "blend",
     "build_pyramid",
     "constant_light",
     "decode_srgb",
+    "depth_to_millimetres",
     "encode_srgb",
+    "face_regions",
     "harmonic_light",
     "harmonics",
     "linear_to_srgb",
     "links",
+    "maps",
     "marks",
+    "normals_to_bytes",
     "overlay_sheet",
     "render",
     "sample_image",
@@ -41,6 +50,7 @@ __all__ = [
     "side_view",
     "srgb_to_linear",
     "texture_level",
+    "to_screen",
     "warmup",
     "wireframe",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -26,7 +27,8 @@ def run(kernel: Callable[..., None], jobs: Sequence[tuple[Any, ...]], *, alone: 
         for job in jobs:
             kernel(*job)
         return
-    pending = [_pool(n_threads()).submit(kernel, *job) for job in jobs]
+    pending = [_pool(max(1, n_threads() - 1)).submit(kernel, *job) for job in jobs[1:]]
+    kernel(*jobs[0])
     for job in pending:
         job.result()
 
@@ -46,3 +48,8 @@ def n_threads() -> int:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "flamehead-render")
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads of a pool do not exist in a forked child, which would wait for them for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.errors import InputError
-from flamehead.raster import Fragments
+from flamehead.render._bands import bands
 from flamehead.render.sampling import build_pyramid, sample_image
 from flamehead.render.srgb import decode_srgb
 
-__all__ = ["Encoding", "Texture", "sample_texture", "texture_level"]
+__all__ = ["Encoding", "Texture", "check_same_faces", "sample_texture", "texture_level"]
 
 Encoding = Literal["srgb", "linear"]
 
@@ -93,13 +93,14 @@ def sample_texture(
 
 def texture_level(
     texture: Texture,
-    points: Float[Tensor, "V 3"],
+    points: Float[Tensor, "*batch V 3"],
     faces: Int[Tensor, "F 3"],
-    fragments: Fragments,
-    uv: Float[Tensor, "H W 2"],
+    face_ids: Int[Tensor, "*seen"],
+    depth: Float[Tensor, "*seen"],
+    uv: Float[Tensor, "*seen 2"],
     *,
     perspective: bool = True,
-) -> Float[Tensor, "H W"]:
+) -> Float[Tensor, "*seen"]:
     """How small a copy of a texture each pixel should look at: log2 of the texels under it; no gradients.
 
     With barycentrics `b_k = z l_k / z_k`, where `l_k` is affine on the screen, `du/dx = z sum_k (dl_k/dx) (u_k - u) /
@@ -109,23 +110,37 @@ def texture_level(
         texture: What is sampled.
         points: As they were rasterized, pixels and view depth.
         faces: Of the mesh.
-        fragments: Of one picture.
-        uv: Interpolated texture coordinates.
+        face_ids: What is seen: pixels, or any list of surface points, for each of the batch; -1 is background.
+        depth: View depth there.
+        uv: Texture coordinates there.
         perspective: As they were rasterized.
 
     Returns:
         At least 0; NaN in the background.
     """
+    # Imported here: numba costs a second, and textures themselves need none of it.
     from flamehead.render import _cpu_texture
-    from flamehead.render._bands import bands
 
+    check_same_faces(faces, texture.uv_faces)
     height, width = texture.image.shape[:2]
-    level = torch.empty(fragments.face_ids.shape)
-    rows = (fragments.face_ids, fragments.depth, uv, level)
-    mesh = (points, faces.int(), texture.uv.float(), texture.uv_faces.int())
-    split = tuple(_plain(value).reshape(level.numel(), *value.shape[2:]) for value in rows)
-    bands(_cpu_texture.levels, level.numel(), split, (*map(_plain, mesh), perspective, float(width), float(height)))
-    return level.to(uv.device)
+    corners = _plain(points).reshape(-1, *points.shape[-2:])
+    level = torch.empty(len(corners), face_ids.numel() // len(corners))
+    rows = (_plain(face_ids.int()), _plain(depth), _plain(uv))
+    shaped = (row.reshape(*level.shape, *row.shape[face_ids.ndim :]) for row in rows)
+    tables = _plain(faces.int()), _plain(texture.uv), _plain(texture.uv_faces.int())
+    rest = (perspective, float(width), float(height))
+    for *item, out, placed in zip(*shaped, level.numpy(), corners, strict=True):
+        bands(_cpu_texture.levels, len(out), (*item, out), (placed, *tables, *rest))
+    return level.reshape(face_ids.shape).to(uv.device)
+
+
+def check_same_faces(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> None:
+    """Refuse a texture that belongs to another mesh."""
+    if faces.shape != uv_faces.shape:
+        raise InputError(
+            f"The mesh has {len(faces)} triangles, the texture's uv_faces {len(uv_faces)}; "
+            "give the texture of this mesh, with a row for each triangle."
+        )
 
 
 def _plain(value: Tensor) -> np.ndarray:
