@@ -1,5 +1,7 @@
 """Meshes, cameras and light become pictures; what carries gradients says so."""
 
+from flamehead.render.fields import EVEN, ColorMap, field_colors, region_colors, region_paint, with_legend
+from flamehead.render.grid import grid
 from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
 from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
@@ -15,9 +17,11 @@ from flamehead.render.wireframe import wireframe
 
 __all__ = [
     "CLAY",
+    "EVEN",
     "HARMONIC_CONSTANTS",
     "STUDIO",
     "Background",
+    "ColorMap",
     "Colors",
     "Crop",
     "DirectionalLight",
@@ -35,6 +39,8 @@ __all__ = [
     "depth_to_millimetres",
     "encode_srgb",
     "face_regions",
+    "field_colors",
+    "grid",
     "harmonic_light",
     "harmonics",
     "linear_to_srgb",
@@ -43,6 +49,8 @@ __all__ = [
     "marks",
     "normals_to_bytes",
     "overlay_sheet",
+    "region_colors",
+    "region_paint",
     "render",
     "sample_image",
     "sample_texture",
@@ -53,4 +61,5 @@ __all__ = [
     "to_screen",
     "warmup",
     "wireframe",
+    "with_legend",
 ]
