@@ -43,4 +43,4 @@ def test_wrong_pictures_get_one_sentence():
         ([np.ones((3, 3, 3))], {"columns": 0}, "columns"),
     ):
         with pytest.raises(InputError, match=words):
-            grid(images, **options)
+            grid(images, **options)  # pyright: ignore[reportArgumentType]

@@ -16,6 +16,7 @@ from torch import Tensor
 from flamehead.data import Camera
 from flamehead.geometry.camera import project, world_to_camera
 from flamehead.raster import rasterize
+from flamehead.render.parallel import ParallelCamera
 
 __all__ = ["Samples", "average", "sample", "to_camera"]
 
@@ -33,12 +34,14 @@ class Samples:
     """Mean over that part."""
     points: Float[Tensor, "V 3"]
     """The vertices on the picture: x, y in pixels, and view depth."""
+    perspective: bool
+    """Whether the camera has any."""
     size: tuple[int, int]
     """Of the picture in pixels, (width, height)."""
     supersample: int
 
 
-def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "V 3"]:
+def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera | ParallelCamera) -> Float[Tensor, "V 3"]:
     """Vertices in the camera's frame, float32 on the CPU; a camera of one picture, not of a batch."""
     # Float64 up to here, because a world's origin may lie far from the camera.
     rotation, translation = camera.rotation.reshape(3, 3), camera.translation.reshape(3)
@@ -47,24 +50,34 @@ def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "
 
 
 def sample(
-    points_camera: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], camera: Camera, *, supersample: int, cull: bool
+    points_camera: Float[Tensor, "V 3"],
+    faces: Int[Tensor, "F 3"],
+    camera: Camera | ParallelCamera,
+    *,
+    supersample: int,
+    cull: bool,
 ) -> Samples:
     """Find what is seen at every sample."""
     # Imported here: numba costs a second.
     from flamehead.render import _cpu
 
-    focal, center = (value.detach().cpu().float().reshape(2) for value in (camera.focal, camera.center))
-    points = torch.cat([project(points_camera, focal, center), points_camera[:, 2:]], dim=1)
+    perspective = isinstance(camera, Camera)
+    flat = camera.focal if perspective else camera.scale
+    scale, center = (value.detach().cpu().float().reshape(2) for value in (flat, camera.center))
+    placed = project(points_camera, scale, center) if perspective else scale * points_camera[:, :2] + center
+    points = torch.cat([placed, points_camera[:, 2:]], dim=1)
     fine = points * torch.tensor([supersample, supersample, 1.0])
     width, height = camera.size
-    fragments = rasterize(fine, faces.cpu(), (width * supersample, height * supersample), cull=cull)
+    fragments = rasterize(
+        fine, faces.cpu(), (width * supersample, height * supersample), cull=cull, perspective=perspective
+    )
     ids = fragments.face_ids.numpy()
     room = int(np.count_nonzero(ids >= 0))
     pixels, face_ids = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32)
     barycentric, counts = np.empty((room, 3), dtype=np.float32), np.empty(room, dtype=np.float32)
     n = _cpu.merge(ids, fragments.barycentric.numpy(), supersample, pixels, face_ids, barycentric, counts)
     surface = torch.from_numpy(face_ids[:n]), torch.from_numpy(barycentric[:n])
-    return Samples(pixels[:n], counts[:n], *surface, points, camera.size, supersample)
+    return Samples(pixels[:n], counts[:n], *surface, points, perspective, camera.size, supersample)
 
 
 def average(

@@ -15,6 +15,7 @@ from flamehead.data import Camera
 from flamehead.errors import InputError
 from flamehead.raster import gather
 from flamehead.render._samples import Samples, average, sample, to_camera
+from flamehead.render.parallel import ParallelCamera
 from flamehead.render.picture import Colors, facing_normals, shade_samples
 from flamehead.render.shade import STUDIO, Lighting, linear_to_srgb
 from flamehead.render.texture import Texture
@@ -50,7 +51,7 @@ class Maps:
 def maps(
     vertices: Float[Tensor, "V 3"],
     faces: Int[Tensor, "F 3"],
-    camera: Camera,
+    camera: Camera | ParallelCamera,
     *,
     want: Collection[Kind],
     colors: Colors | None = None,
@@ -166,7 +167,7 @@ def _normals(
     points: Float[Tensor, "V 3"],
     faces: Int[Tensor, "F 3"],
     samples: Samples,
-    camera: Camera,
+    camera: Camera | ParallelCamera,
     frame: Literal["camera", "world"],
 ) -> Float[np.ndarray, "N 3"]:
     normals = facing_normals(points, faces, samples)
@@ -175,7 +176,9 @@ def _normals(
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.float32(1e-20))
 
 
-def _spread(rows: Int[np.ndarray, "N"], values: np.ndarray, camera: Camera, empty: float) -> np.ndarray:
+def _spread(
+    rows: Int[np.ndarray, "N"], values: np.ndarray, camera: Camera | ParallelCamera, empty: float
+) -> np.ndarray:
     """Values at some pixels as a picture."""
     width, height = camera.size
     out = np.full((height * width, *values.shape[1:]), empty, dtype=values.dtype)

@@ -16,6 +16,7 @@ from flamehead.errors import InputError
 from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import gather
 from flamehead.render._samples import Samples, average, sample, to_camera
+from flamehead.render.parallel import ParallelCamera
 from flamehead.render.shade import STUDIO, Lighting, linear_to_srgb, shade, srgb_to_linear
 from flamehead.render.texture import Texture, check_same_faces, sample_texture, texture_level
 
@@ -50,7 +51,7 @@ class Picture:
 def render(
     vertices: Float[Tensor, "V 3"],
     faces: Int[Tensor, "F 3"],
-    camera: Camera,
+    camera: Camera | ParallelCamera,
     *,
     colors: Colors | None = None,
     background: Background | None = None,
@@ -149,7 +150,7 @@ def _textured(texture: Texture, faces: Int[Tensor, "F 3"], samples: Samples) -> 
     )
     at = samples.face_ids, samples.barycentric
     uv, depth = gather(texture.uv, texture.uv_faces, *at), gather(samples.points[:, 2:], faces, *at)[:, 0]
-    level = texture_level(texture, samples.points, faces, samples.face_ids, depth, uv)
+    level = texture_level(texture, samples.points, faces, samples.face_ids, depth, uv, perspective=samples.perspective)
     return sample_texture(texture, uv, level=level).numpy()
 
 
@@ -159,9 +160,10 @@ def facing_normals(
     """Normals in the camera's frame at each sample, turned to the viewer's side of the face they lie on."""
     faces = faces.cpu()
     normals = gather(vertex_normals(points, faces), faces, samples.face_ids, samples.barycentric).numpy()
-    # A face shows its back when its normal points along the ray from the camera to it.
     a, b, c = np.moveaxis(points.numpy()[faces.numpy()], 1, 0)
-    back = np.einsum("fk,fk->f", np.cross(b - a, c - a), a) > 0
+    outward = np.cross(b - a, c - a)
+    # A face shows its back when its normal points along the ray from the camera to it.
+    back = (np.einsum("fk,fk->f", outward, a) if samples.perspective else outward[:, 2]) > 0
     if back.any():
         normals *= np.where(back, np.float32(-1), np.float32(1))[samples.face_ids.numpy()][:, None]
     return normals

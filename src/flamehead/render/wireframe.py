@@ -9,6 +9,7 @@ from torch import Tensor
 
 from flamehead.data import Camera
 from flamehead.render._samples import Samples, average, sample, to_camera
+from flamehead.render.parallel import ParallelCamera
 from flamehead.render.picture import blend
 
 __all__ = ["wireframe"]
@@ -18,7 +19,7 @@ def wireframe(
     image: Float[np.ndarray, "H W 3"],
     vertices: Float[Tensor, "V 3"],
     faces: Int[Tensor, "F 3"],
-    camera: Camera,
+    camera: Camera | ParallelCamera,
     *,
     color: tuple[float, float, float] = (1.0, 1.0, 1.0),
     width: float = 1.0,
@@ -65,6 +66,9 @@ def _edge_distance(
     """Distance in pixels from each sample to the nearest edge of its triangle."""
     ids = samples.face_ids.numpy()
     # Multiplying by depth takes the perspective out of the barycentrics again.
-    screen = samples.barycentric.numpy() * torch.take(samples.points[:, 2], faces.long()).numpy()[ids]
+    screen = samples.barycentric.numpy().copy()
+    # Multiplying by depth takes the perspective out again.
+    if samples.perspective:
+        screen *= torch.take(samples.points[:, 2], faces.long()).numpy()[ids]
     screen *= heights[ids] / screen.sum(axis=1, keepdims=True)
     return screen.min(axis=1)
