@@ -6,13 +6,14 @@ from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmo
 from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
 from flamehead.render.parallel import ParallelCamera, to_screen
-from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render, warmup
+from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render
 from flamehead.render.sampling import Pyramid, build_pyramid, sample_image
 from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, PointLight, linear_to_srgb, shade, srgb_to_linear
 from flamehead.render.sheet import overlay_sheet
 from flamehead.render.srgb import decode_srgb, encode_srgb
 from flamehead.render.texture import Texture, sample_texture, texture_level
 from flamehead.render.views import Crop, side_view
+from flamehead.render.warm import warmup
 from flamehead.render.wireframe import wireframe
 
 __all__ = [

@@ -6,11 +6,12 @@ import numpy as np
 
 from flamehead.raster._compile import compiled
 
-__all__ = ["light", "light_backward"]
+__all__ = ["light", "light_backward", "unit"]
 
 
 @compiled(inline="always")
-def _unit(normals, n):
+def unit(normals, n):
+    """A row of unit length, and one over its length; zeros stay zeros."""
     x, y, z = normals[n, 0], normals[n, 1], normals[n, 2]
     square = x * x + y * y + z * z
     inverse = np.float32(1.0) / np.sqrt(square) if square > np.float32(0.0) else np.float32(0.0)
@@ -21,7 +22,7 @@ def _unit(normals, n):
 def light(normals, out, scaled):
     """`scaled` holds coefficients times constants; a zero normal gets no light."""
     for n in range(normals.shape[0]):
-        x, y, z, inverse = _unit(normals, n)
+        x, y, z, inverse = unit(normals, n)
         seen = np.float32(1.0) if inverse > np.float32(0.0) else np.float32(0.0)
         xy, xz, yz, square, polar = x * y, x * z, y * z, x * x - y * y, np.float32(3.0) * z * z - np.float32(1.0)
         for c in range(3):
@@ -43,7 +44,7 @@ def light_backward(normals, g_out, g_normals, scaled, sums):
     """Gradient of the normals, and the sum over these rows of each basis function times the gradient."""
     total = np.zeros((9, 3), dtype=np.float32)
     for n in range(normals.shape[0]):
-        x, y, z, inverse = _unit(normals, n)
+        x, y, z, inverse = unit(normals, n)
         if inverse == np.float32(0.0):
             g_normals[n, 0] = g_normals[n, 1] = g_normals[n, 2] = np.float32(0.0)
             continue

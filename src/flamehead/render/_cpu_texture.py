@@ -10,7 +10,18 @@ import numpy as np
 
 from flamehead.raster._compile import compiled
 
-__all__ = ["halve", "levels", "pull_texels", "pull_uv", "sample"]
+__all__ = [
+    "between",
+    "double_even",
+    "halve",
+    "halve_even",
+    "levels",
+    "place",
+    "pull_texels",
+    "pull_uv",
+    "sample",
+    "unseen",
+]
 
 
 @compiled(nogil=True)
@@ -30,7 +41,7 @@ def halve(out, first, image, rows, row_weights, columns, column_weights):
 
 
 @compiled(inline="always")
-def _place(coordinate, size):
+def place(coordinate, size):
     """The texel before a position, the one after it, the share of the second, and whether the position is inside."""
     x = coordinate * np.float32(size) - np.float32(0.5)
     inside = (x >= np.float32(0.0)) and (x <= np.float32(size - 1))
@@ -40,7 +51,7 @@ def _place(coordinate, size):
 
 
 @compiled(inline="always")
-def _between(level, n_levels):
+def between(level, n_levels):
     """The finer level and the share of the coarser one."""
     level = min(max(level, np.float32(0.0)), np.float32(n_levels - 1))
     fine = np.int64(level)
@@ -48,7 +59,8 @@ def _between(level, n_levels):
 
 
 @compiled(inline="always")
-def _unseen(u, v, level):
+def unseen(u, v, level):
+    """Whether anything is NaN or infinite, or the pixel is background."""
     return not (u - u == np.float32(0.0) and v - v == np.float32(0.0)) or level != level
 
 
@@ -60,16 +72,16 @@ def sample(uv, level, out, texels, starts, widths, heights):
         for c in range(channels):
             out[n, c] = np.float32(0.0)
         u, v = uv[n, 0], uv[n, 1]
-        if _unseen(u, v, level[n]):
+        if unseen(u, v, level[n]):
             continue
-        fine, share = _between(level[n], widths.shape[0])
+        fine, share = between(level[n], widths.shape[0])
         for step in range(2):
             weight = share if step else np.float32(1.0) - share
             if weight == np.float32(0.0):
                 continue
             which = fine + step
-            x0, x1, fx, _ = _place(u, widths[which])
-            y0, y1, fy, _ = _place(np.float32(1.0) - v, heights[which])
+            x0, x1, fx, _ = place(u, widths[which])
+            y0, y1, fy, _ = place(np.float32(1.0) - v, heights[which])
             top, bottom = starts[which] + y0 * widths[which], starts[which] + y1 * widths[which]
             w00 = weight * (np.float32(1.0) - fy) * (np.float32(1.0) - fx)
             w01 = weight * (np.float32(1.0) - fy) * fx
@@ -90,16 +102,16 @@ def pull_uv(uv, level, g_out, g_uv, texels, starts, widths, heights):
     for n in range(uv.shape[0]):
         g_uv[n, 0] = g_uv[n, 1] = np.float32(0.0)
         u, v = uv[n, 0], uv[n, 1]
-        if _unseen(u, v, level[n]):
+        if unseen(u, v, level[n]):
             continue
-        fine, share = _between(level[n], widths.shape[0])
+        fine, share = between(level[n], widths.shape[0])
         for step in range(2):
             weight = share if step else np.float32(1.0) - share
             if weight == np.float32(0.0):
                 continue
             which = fine + step
-            x0, x1, fx, x_inside = _place(u, widths[which])
-            y0, y1, fy, y_inside = _place(np.float32(1.0) - v, heights[which])
+            x0, x1, fx, x_inside = place(u, widths[which])
+            y0, y1, fy, y_inside = place(np.float32(1.0) - v, heights[which])
             top, bottom = starts[which] + y0 * widths[which], starts[which] + y1 * widths[which]
             along_x = along_y = np.float32(0.0)
             for c in range(channels):
@@ -127,29 +139,57 @@ def pull_texels(low, high, uv, level, g_out, g_texels, starts, widths, heights):
         end[which] = np.int64(np.floor(high * heights[which] + 0.5))
     for n in range(uv.shape[0]):
         u, v = uv[n, 0], uv[n, 1]
-        if _unseen(u, v, level[n]):
+        if unseen(u, v, level[n]):
             continue
-        fine, share = _between(level[n], n_levels)
+        fine, share = between(level[n], n_levels)
         for step in range(2):
             weight = share if step else np.float32(1.0) - share
             if weight == np.float32(0.0):
                 continue
             which = fine + step
-            y0, y1, fy, _ = _place(np.float32(1.0) - v, heights[which])
+            y0, y1, fy, _ = place(np.float32(1.0) - v, heights[which])
             upper, lower = first[which] <= y0 < end[which], first[which] <= y1 < end[which]
             if not (upper or lower):
                 continue
-            x0, x1, fx, _ = _place(u, widths[which])
+            x0, x1, fx, _ = place(u, widths[which])
             top, bottom = starts[which] + y0 * widths[which], starts[which] + y1 * widths[which]
             left, right = weight * (np.float32(1.0) - fx), weight * fx
+            a, b = np.uintp(top + x0), np.uintp(top + x1)
+            d, e = np.uintp(bottom + x0), np.uintp(bottom + x1)
             for c in range(channels):
-                g = g_out[n, c]
+                k = np.uintp(c)
+                high_share, low_share = (np.float32(1.0) - fy) * g_out[n, c], fy * g_out[n, c]
                 if upper:
-                    g_texels[top + x0, c] += (np.float32(1.0) - fy) * left * g
-                    g_texels[top + x1, c] += (np.float32(1.0) - fy) * right * g
+                    g_texels[a, k] += left * high_share
+                    g_texels[b, k] += right * high_share
                 if lower:
-                    g_texels[bottom + x0, c] += fy * left * g
-                    g_texels[bottom + x1, c] += fy * right * g
+                    g_texels[d, k] += left * low_share
+                    g_texels[e, k] += right * low_share
+
+
+@compiled(nogil=True)
+def halve_even(out, first, image):
+    """`halve` where both sides are even: means of four."""
+    quarter = np.float32(0.25)
+    for i in range(out.shape[0]):
+        above, below, row = image[2 * (first + i)], image[2 * (first + i) + 1], out[i]
+        for j in range(out.shape[1]):
+            for c in range(out.shape[2]):
+                total = above[2 * j, c] + above[2 * j + 1, c] + below[2 * j, c] + below[2 * j + 1, c]
+                row[j, c] = quarter * total
+
+
+@compiled(nogil=True)
+def double_even(out, first, image, level):
+    """The transpose of `halve_even`, added to `level`."""
+    quarter = np.float32(0.25)
+    for i in range(out.shape[0]):
+        small, own, row = image[(first + i) // 2], level[first + i], out[i]
+        for j in range(small.shape[0]):
+            for c in range(small.shape[1]):
+                g = quarter * small[j, c]
+                row[2 * j, c] = own[2 * j, c] + g
+                row[2 * j + 1, c] = own[2 * j + 1, c] + g
 
 
 @compiled(nogil=True)

@@ -20,7 +20,7 @@ from flamehead.render.parallel import ParallelCamera
 from flamehead.render.shade import STUDIO, Lighting, linear_to_srgb, shade, srgb_to_linear
 from flamehead.render.texture import Texture, check_same_faces, sample_texture, texture_level
 
-__all__ = ["CLAY", "Background", "Colors", "Picture", "blend", "facing_normals", "render", "shade_samples", "warmup"]
+__all__ = ["CLAY", "Background", "Colors", "Picture", "blend", "facing_normals", "render", "shade_samples"]
 
 Colors: TypeAlias = (
     Texture
@@ -102,13 +102,6 @@ def blend(
     before = flat[seen]
     flat[seen] = before + alpha.reshape(-1)[seen, None] * (image.reshape(-1, 3)[seen] - before)
     return out
-
-
-def warmup() -> None:
-    """Compile and cache every kernel that a picture needs, some seconds once per machine."""
-    corners = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    camera = Camera(torch.eye(3), torch.zeros(3), torch.ones(2), torch.zeros(2), (2, 2))
-    render(corners, torch.tensor([[0, 1, 2]]), camera, colors=torch.ones(3, 3))
 
 
 def shade_samples(

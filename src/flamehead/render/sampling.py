@@ -6,10 +6,11 @@ parametrics", 1983); a sample blends the four nearest texels of two levels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from flamehead.errors import InputError
 from flamehead.render._bands import bands, n_threads, run
 
-__all__ = ["Pyramid", "build_pyramid", "sample_image"]
+__all__ = ["Pyramid", "build_pyramid", "layout", "row_shares", "sample_image"]
 
 Backend = Literal["numba", "reference"]
 
@@ -135,14 +136,34 @@ def _taps(n: int, *, transposed: bool) -> tuple[Int[np.ndarray, "m k"], Float[np
     return order, np.take_along_axis(matrix, order, axis=1)
 
 
-def _halve(image: np.ndarray, out: np.ndarray, size: tuple[int, int], *, transposed: bool) -> None:
-    """Halve along both axes, or its transpose; `size` is (width, height) of the larger image."""
+def _halve(image: np.ndarray, out: np.ndarray) -> None:
+    """The next level of an image."""
     from flamehead.render import _cpu_texture
 
-    tables = (image, *_taps(size[1], transposed=transposed), *_taps(size[0], transposed=transposed))
-    parts = n_threads() if out.size > 30_000 else 1
+    height, width = image.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        _by_rows(_cpu_texture.halve_even, out, image)
+    else:
+        _by_rows(_cpu_texture.halve, out, image, *_taps(height, transposed=False), *_taps(width, transposed=False))
+
+
+def _double(image: np.ndarray, out: np.ndarray, level: np.ndarray) -> None:
+    """The transpose of `_halve`, added to `level`."""
+    from flamehead.render import _cpu_texture
+
+    height, width = out.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        _by_rows(_cpu_texture.double_even, out, image, level)
+    else:
+        _by_rows(_cpu_texture.halve, out, image, *_taps(height, transposed=True), *_taps(width, transposed=True))
+        out += level
+
+
+def _by_rows(kernel: Callable[..., None], out: np.ndarray, *arguments: Any) -> None:
+    """Call `kernel(rows of out, the first of them, *arguments)` for all rows."""
+    parts = n_threads() if out.size > 100_000 else 1
     ends = [len(out) * part // parts for part in range(parts + 1)]
-    run(_cpu_texture.halve, [(out[i:j], i, *tables) for i, j in pairwise(ends)])
+    run(kernel, [(out[i:j], i, *arguments) for i, j in pairwise(ends)])
 
 
 class _Halvings(torch.autograd.Function):
@@ -152,18 +173,18 @@ class _Halvings(torch.autograd.Function):
         texels = torch.empty(sum(w * h for w, h in sizes), image.shape[2])
         pyramid = Pyramid(texels, sizes)
         pyramid.level(0).copy_(image)
-        for which, size in enumerate(sizes[:-1]):
-            _halve(pyramid.level(which).numpy(), pyramid.level(which + 1).numpy(), size, transposed=False)
+        for which in range(len(sizes) - 1):
+            _halve(pyramid.level(which).numpy(), pyramid.level(which + 1).numpy())
         return texels
 
     @staticmethod
     def backward(ctx, *grad_outputs: Tensor):
-        pyramid = Pyramid(grad_outputs[0], ctx.sizes)
+        pyramid = Pyramid(grad_outputs[0].contiguous(), ctx.sizes)
         below = pyramid.level(len(ctx.sizes) - 1).contiguous()
         for which in range(len(ctx.sizes) - 2, -1, -1):
             level = torch.empty_like(pyramid.level(which), memory_format=torch.contiguous_format)
-            _halve(below.numpy(), level.numpy(), ctx.sizes[which], transposed=True)
-            below = level.add_(pyramid.level(which))
+            _double(below.numpy(), level.numpy(), pyramid.level(which).numpy())
+            below = level
         return below, None
 
 
@@ -174,7 +195,7 @@ class _Sample(torch.autograd.Function):
 
         texels, uv, level = texels.contiguous(), uv.contiguous(), level.contiguous()
         ctx.save_for_backward(texels, uv, level)
-        ctx.layout = _layout(sizes)
+        ctx.layout = layout(sizes)
         out = torch.empty(len(uv), texels.shape[1])
         rows = (uv.detach().numpy(), level.numpy(), out.numpy())
         bands(_cpu_texture.sample, len(uv), rows, (texels.detach().numpy(), *ctx.layout))
@@ -193,19 +214,19 @@ class _Sample(torch.autograd.Function):
             bands(_cpu_texture.pull_uv, len(uv), (*rows, g_uv.numpy()), (texels.numpy(), *ctx.layout))
         if ctx.needs_input_grad[0]:
             g_texels = torch.zeros_like(texels)
-            ends = _row_shares(uv, level)
+            ends = row_shares(uv, level)
             jobs = [(i, j, *rows, g_texels.numpy(), *ctx.layout) for i, j in pairwise(ends)]
             run(_cpu_texture.pull_texels, jobs)
         return g_texels, g_uv, None, None
 
 
-def _layout(sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def layout(sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Start, width and height of each level."""
     widths, heights = np.array(sizes, dtype=np.int64).T.copy()
     return np.concatenate([[0], np.cumsum(widths * heights)[:-1]]), widths, heights
 
 
-def _row_shares(uv: Tensor, level: Tensor) -> list[float]:
+def row_shares(uv: Tensor, level: Tensor) -> list[float]:
     """Borders of relative rows, from 0 to 1, between which about equally many samples lie, one part for each thread."""
     parts = n_threads() if len(uv) >= 8192 else 1
     step = max(1, len(uv) // 2000)
@@ -222,7 +243,7 @@ def _sample_reference(pyramid: Pyramid, uv: Float[Tensor, "N 2"], level: Float[T
     seen = uv.detach().isfinite().all(-1) & ~level.isnan()
     uv = torch.where(seen[:, None], uv, 0.0).to(texels.dtype)
     level = torch.where(seen, level, 0.0).clamp(0.0, len(pyramid.sizes) - 1.0).to(texels.dtype)
-    starts, widths, heights = (torch.from_numpy(array).to(uv.device) for array in _layout(pyramid.sizes))
+    starts, widths, heights = (torch.from_numpy(array).to(uv.device) for array in layout(pyramid.sizes))
     fine = level.long()
     out = torch.zeros(len(uv), texels.shape[1], dtype=texels.dtype, device=texels.device)
     for step in range(2):
