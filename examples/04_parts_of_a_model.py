@@ -36,7 +36,7 @@ def masks(flame: Flame, vertices: torch.Tensor, yaw: float) -> np.ndarray:
     """The regions as flat colours over a shaded head."""
     camera = orbit_camera(vertices, SIZE, yaw=yaw)
     names = [name for name in SHOWN if name in flame.regions]
-    paint = region_paint(flame.regions, flame.faces, len(vertices), names=names)
+    paint = region_paint(flame.faces, {name: flame.regions[name] for name in names})
     flat = render(vertices, flame.faces, camera, colors=paint, lighting=UNLIT, background=GREY).image
     lit = render(vertices, flame.faces, camera, colors=paint, background=GREY).image
     return 0.5 * flat + 0.5 * lit

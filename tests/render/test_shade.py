@@ -16,6 +16,7 @@ def by_formula(normals: np.ndarray, albedo: np.ndarray, lighting: Lighting) -> n
     blend = (0.5 + 0.5 * normals @ up)[:, None]
     out = albedo * (np.array(lighting.ground) * (1 - blend) + np.array(lighting.sky) * blend)
     for light in lighting.lights:
+        assert isinstance(light, DirectionalLight)
         towards = np.array(light.towards) / np.linalg.norm(light.towards)
         half = (towards - [0, 0, 1]) / np.linalg.norm(towards - [0, 0, 1])
         diffuse = np.maximum((normals @ towards + light.wrap) / (1 + light.wrap), 0)[:, None]

@@ -9,7 +9,7 @@ import torch
 from flamehead import load_flame
 from flamehead.errors import InputError
 from flamehead.render import UNLIT, orbit_camera, render, swing, tile, turntable
-from flamehead.render.paints import REGION_COLORS, depth_paint, normal_paint, region_paint, texture_paint, uv_paint
+from flamehead.render.paints import depth_paint, normal_paint, texture_paint, uv_paint
 
 SIZE = (120, 150)
 
@@ -135,15 +135,3 @@ def test_uv_and_texture_agree(head):
     shown, _ = painted(head, lambda _: texture_paint(picture, layout.uv, layout.uv_faces))
     wanted, _ = painted(head, lambda _: uv_paint(layout.uv, layout.uv_faces))
     np.testing.assert_allclose(shown.image, wanted.image, atol=4e-3)
-
-
-def test_regions_have_their_colours(head):
-    _, flame = head
-    names = ["nose", "lips"]
-    picture, _ = painted(head, lambda _: region_paint(flame.regions, flame.faces, 5023, names=names))
-    inside = picture.image[picture.alpha == 1]
-    for color in REGION_COLORS[:2]:
-        assert (np.abs(inside - np.array(color)).max(1) < 0.01).sum() > 5
-    with pytest.raises(InputError, match="noze"):
-        region_paint(flame.regions, flame.faces, 5023, names=["noze"])
-    region_paint(flame.regions, flame.faces, 5023)

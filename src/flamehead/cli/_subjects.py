@@ -102,7 +102,7 @@ def draw_subject(
     else:
         if not subject.regions:
             raise InputError(f"{subject.name} has no named regions; put FLAME_masks.pkl beside the model file.")
-        paint = region_paint(subject.regions, faces, len(vertices))
+        paint = region_paint(faces, subject.regions)
     return render(vertices, faces, camera, colors=paint, lighting=UNLIT, background=background).image
 
 

@@ -1,42 +1,76 @@
-"""Meshes, cameras and light become pictures; no gradients."""
+"""Meshes, cameras and light become pictures; what carries gradients says so."""
 
+from flamehead.render.fields import EVEN, ColorMap, field_colors, region_colors, region_paint, with_legend
+from flamehead.render.grid import grid
+from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
+from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
-from flamehead.render.paints import UNLIT, depth_paint, normal_paint, region_paint, texture_paint, uv_paint
-from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render, warmup
-from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, linear_to_srgb, shade, srgb_to_linear
+from flamehead.render.paints import UNLIT, depth_paint, normal_paint, texture_paint, uv_paint
+from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render
+from flamehead.render.sampling import Pyramid, build_pyramid, sample_image
+from flamehead.render.screen import to_screen
+from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, PointLight, linear_to_srgb, shade, srgb_to_linear
 from flamehead.render.sheet import overlay_sheet
+from flamehead.render.srgb import decode_srgb, encode_srgb
+from flamehead.render.texture import Texture, sample_texture, texture_level
 from flamehead.render.turntable import orbit_camera, swing, tile, turntable
 from flamehead.render.views import Crop, side_view
+from flamehead.render.warm import warmup
 from flamehead.render.wireframe import wireframe
 
 __all__ = [
     "CLAY",
+    "EVEN",
+    "HARMONIC_CONSTANTS",
     "STUDIO",
     "UNLIT",
     "Background",
+    "ColorMap",
     "Colors",
     "Crop",
     "DirectionalLight",
     "Lighting",
+    "Maps",
     "Picture",
+    "PointLight",
+    "Pyramid",
+    "Texture",
     "blend",
+    "build_pyramid",
+    "constant_light",
+    "decode_srgb",
     "depth_paint",
+    "depth_to_millimetres",
+    "encode_srgb",
+    "face_regions",
+    "field_colors",
+    "grid",
+    "harmonic_light",
+    "harmonics",
     "linear_to_srgb",
     "links",
+    "maps",
     "marks",
     "normal_paint",
+    "normals_to_bytes",
     "orbit_camera",
     "overlay_sheet",
+    "region_colors",
     "region_paint",
     "render",
+    "sample_image",
+    "sample_texture",
     "shade",
     "side_view",
     "srgb_to_linear",
     "swing",
+    "texture_level",
     "texture_paint",
     "tile",
+    "to_screen",
     "turntable",
     "uv_paint",
     "warmup",
     "wireframe",
+    "with_legend",
 ]

@@ -36,7 +36,8 @@ class Samples:
     size: tuple[int, int]
     """Of the picture in pixels, (width, height)."""
     supersample: int
-    orthographic: bool = False
+    orthographic: bool
+    """Of the camera."""
 
 
 def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "V 3"]:
@@ -48,7 +49,12 @@ def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "
 
 
 def sample(
-    points_camera: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], camera: Camera, *, supersample: int, cull: bool
+    points_camera: Float[Tensor, "V 3"],
+    faces: Int[Tensor, "F 3"],
+    camera: Camera,
+    *,
+    supersample: int,
+    cull: bool,
 ) -> Samples:
     """Find what is seen at every sample."""
     # Imported here: numba costs a second.

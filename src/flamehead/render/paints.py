@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -10,18 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.data import Camera
-from flamehead.errors import InputError
 from flamehead.geometry.normals import vertex_normals
 from flamehead.render._samples import to_camera
 from flamehead.render.shade import Lighting
 
 __all__ = [
-    "REGION_COLORS",
     "UNLIT",
     "SurfacePaint",
     "depth_paint",
     "normal_paint",
-    "region_paint",
     "texture_paint",
     "uv_paint",
 ]
@@ -31,24 +28,6 @@ SurfacePaint: TypeAlias = Callable[[Int[np.ndarray, "N"], Float[np.ndarray, "N 3
 
 UNLIT = Lighting((), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 """Light that is one everywhere: the picture shows the paint itself."""
-
-REGION_COLORS = (
-    (0.90, 0.45, 0.38),
-    (0.36, 0.62, 0.85),
-    (0.49, 0.75, 0.44),
-    (0.95, 0.74, 0.34),
-    (0.62, 0.49, 0.80),
-    (0.31, 0.72, 0.70),
-    (0.93, 0.57, 0.73),
-    (0.60, 0.44, 0.33),
-    (0.72, 0.80, 0.36),
-    (0.29, 0.40, 0.62),
-    (0.82, 0.33, 0.52),
-    (0.97, 0.87, 0.56),
-)
-"""sRGB colours that neighbours can be told apart by; used again from the start when there are more regions."""
-
-_NO_REGION = (0.80, 0.80, 0.80)
 
 
 def depth_paint(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], camera: Camera) -> SurfacePaint:
@@ -76,40 +55,6 @@ def uv_paint(uv: Float[np.ndarray, "T 2"], uv_faces: Int[np.ndarray, "F 3"]) -> 
     """Texture coordinates as red (u) and green (v)."""
     wide = np.concatenate([np.clip(uv, 0.0, 1.0), np.zeros((len(uv), 1))], axis=1)
     return _interpolated(wide, uv_faces)
-
-
-def region_paint(
-    regions: Mapping[str, Int[np.ndarray, "N"]],
-    faces: Int[Tensor, "F 3"],
-    n_vertices: int,
-    *,
-    names: Sequence[str] | None = None,
-) -> SurfacePaint:
-    """A colour for each triangle whose corners all lie in one of the regions; later regions lie over earlier ones.
-
-    Args:
-        regions: Vertex ids by name, such as `Flame.regions`.
-        faces: Of the mesh.
-        n_vertices: Of the mesh.
-        names: Which regions, in the order of `REGION_COLORS`; `None` is all, the largest first.
-
-    Raises:
-        InputError: There is no such region.
-    """
-    chosen = sorted(regions, key=lambda name: -len(regions[name])) if names is None else list(names)
-    unknown = [name for name in chosen if name not in regions]
-    if unknown or not chosen:
-        known = ", ".join(sorted(regions)) or "none"
-        raise InputError(
-            f"There is no region {', '.join(unknown) or 'at all'} (there are: {known}); name one of those."
-        )
-    corners = _array(faces)
-    table = np.tile(np.array(_NO_REGION, dtype=np.float32), (len(corners), 1))
-    for number, name in enumerate(chosen):
-        inside = np.zeros(n_vertices, dtype=bool)
-        inside[regions[name]] = True
-        table[inside[corners].all(1)] = REGION_COLORS[number % len(REGION_COLORS)]
-    return lambda face_ids, barycentric: table[face_ids]
 
 
 def texture_paint(

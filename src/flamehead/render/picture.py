@@ -17,16 +17,18 @@ from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import gather
 from flamehead.render._samples import Samples, average, sample, to_camera
 from flamehead.render.shade import STUDIO, Lighting, linear_to_srgb, shade, srgb_to_linear
+from flamehead.render.texture import Texture, check_same_faces, sample_texture, texture_level
 
-__all__ = ["CLAY", "Background", "Colors", "Picture", "blend", "render", "warmup"]
+__all__ = ["CLAY", "Background", "Colors", "Picture", "blend", "facing_normals", "render", "shade_samples"]
 
 Colors: TypeAlias = (
-    Float[Tensor, "V 3"]
+    Texture
+    | Float[Tensor, "V 3"]
     | Float[np.ndarray, "V 3"]
     | tuple[float, float, float]
     | Callable[[Int[np.ndarray, "N"], Float[np.ndarray, "N 3"]], Float[np.ndarray, "N 3"]]
 )
-"""sRGB per vertex, one sRGB colour, or a function of `(face_ids, barycentric)` of seen points, such as a texture."""
+"""A texture, sRGB per vertex, one sRGB colour, or a function of `(face_ids, barycentric)` of seen points."""
 
 Background: TypeAlias = Float[np.ndarray, "H W 3"] | tuple[float, float, float]
 """An sRGB image of the camera's size, or one sRGB colour."""
@@ -75,8 +77,7 @@ def render(
     """
     points = to_camera(vertices, camera)
     samples = sample(points, faces, camera, supersample=supersample, cull=cull)
-    albedo = _albedo(colors, faces, samples, len(vertices))
-    light = shade(_normals(points, faces, samples), albedo, lighting)
+    light = shade_samples(points, faces, samples, colors, lighting)
     # Light is averaged before it is encoded: an average of encoded values would darken edges and small highlights.
     rows, light, coverage = average(samples, light)
     image = np.zeros((*coverage.shape, 3), dtype=np.float32)
@@ -102,17 +103,21 @@ def blend(
     return out
 
 
-def warmup() -> None:
-    """Compile and cache every kernel that a picture needs, some seconds once per machine."""
-    corners = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    camera = Camera(torch.eye(3), torch.zeros(3), torch.ones(2), torch.zeros(2), (2, 2))
-    render(corners, torch.tensor([[0, 1, 2]]), camera, colors=torch.ones(3, 3))
+def shade_samples(
+    points: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], samples: Samples, colors: Colors | None, lighting: Lighting
+) -> Float[np.ndarray, "N 3"]:
+    """Linear light from each sample, as `render` shows it; points in the camera's frame."""
+    albedo = _albedo(colors, faces, samples, len(points))
+    seen = gather(points, faces.cpu(), samples.face_ids, samples.barycentric).numpy() if lighting.needs_points else None
+    return shade(facing_normals(points, faces, samples), albedo, lighting, points=seen)
 
 
 def _albedo(
     colors: Colors | None, faces: Int[Tensor, "F 3"], samples: Samples, n_vertices: int
 ) -> Float[np.ndarray, "N 3"]:
     """Linear surface colour at each sample, or one row for all; vertices are decoded before interpolation."""
+    if isinstance(colors, Texture):
+        return _textured(colors, faces.cpu(), samples)
     if callable(colors):
         return srgb_to_linear(np.asarray(colors(samples.face_ids.numpy(), samples.barycentric.numpy())))
     plain = (
@@ -126,14 +131,33 @@ def _albedo(
     return gather(linear, faces.cpu(), samples.face_ids, samples.barycentric).numpy()
 
 
-def _normals(points: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], samples: Samples) -> Float[np.ndarray, "N 3"]:
+def _textured(texture: Texture, faces: Int[Tensor, "F 3"], samples: Samples) -> Float[np.ndarray, "N 3"]:
+    """Linear colour of a texture at each sample; a sample stands for as much of it as a pixel covers."""
+    check_same_faces(faces, texture.uv_faces)
+    texture = Texture.of(
+        texture.image.detach().cpu().float(),
+        texture.uv.detach().cpu(),
+        texture.uv_faces.cpu(),
+        encoding=texture.encoding,
+    )
+    at = samples.face_ids, samples.barycentric
+    uv, depth = gather(texture.uv, texture.uv_faces, *at), gather(samples.points[:, 2:], faces, *at)[:, 0]
+    level = texture_level(
+        texture, samples.points, faces, samples.face_ids, depth, uv, perspective=not samples.orthographic
+    )
+    return sample_texture(texture, uv, level=level).numpy()
+
+
+def facing_normals(
+    points: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], samples: Samples
+) -> Float[np.ndarray, "N 3"]:
     """Normals in the camera's frame at each sample, turned to the viewer's side of the face they lie on."""
     faces = faces.cpu()
     normals = gather(vertex_normals(points, faces), faces, samples.face_ids, samples.barycentric).numpy()
-    # A face shows its back when its normal points along the ray from the camera to it.
     a, b, c = np.moveaxis(points.numpy()[faces.numpy()], 1, 0)
-    rays = np.broadcast_to(np.array([0, 0, 1], dtype=np.float32), a.shape) if samples.orthographic else a
-    back = np.einsum("fk,fk->f", np.cross(b - a, c - a), rays) > 0
+    outward = np.cross(b - a, c - a)
+    # A face shows its back when its normal points along the ray from the camera to it.
+    back = (outward[:, 2] if samples.orthographic else np.einsum("fk,fk->f", outward, a)) > 0
     if back.any():
         normals *= np.where(back, np.float32(-1), np.float32(1))[samples.face_ids.numpy()][:, None]
     return normals

@@ -1,4 +1,4 @@
-"""Light on a surface: directional lights, an ambient hemisphere and a little gloss, all linear; and the sRGB curves."""
+"""Light on a surface: lamps near and far, an ambient hemisphere and a little gloss, all linear; and the sRGB curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["STUDIO", "DirectionalLight", "Lighting", "linear_to_srgb", "shade", "srgb_to_linear"]
+from flamehead.errors import InputError
+
+__all__ = ["STUDIO", "DirectionalLight", "Lighting", "PointLight", "linear_to_srgb", "shade", "srgb_to_linear"]
 
 Color = tuple[float, float, float]
 
@@ -25,10 +27,24 @@ class DirectionalLight:
 
 
 @dataclass(frozen=True)
+class PointLight:
+    """A lamp at a place, in the frame of the points; its light falls off with the square of the distance."""
+
+    position: tuple[float, float, float]
+    """Metres."""
+    color: Color
+    """Linear RGB: what a white surface that faces the lamp sends back at `distance`."""
+    distance: float = 1.0
+    """Metres."""
+    wrap: float = 0.0
+    """As for `DirectionalLight`."""
+
+
+@dataclass(frozen=True)
 class Lighting:
     """All the light in a scene. The default frame is the camera's: x right, y down, z away from the viewer."""
 
-    lights: tuple[DirectionalLight, ...]
+    lights: tuple[DirectionalLight | PointLight, ...]
     sky: Color
     """Linear ambient light on surfaces that face `up`."""
     ground: Color
@@ -36,6 +52,13 @@ class Lighting:
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
     gloss: float = 0.0
     """Strength of the highlight that each light leaves; skin has about 0.04."""
+    sharpness: float = 16.0
+    """Exponent of the highlight: the higher, the smaller and crisper."""
+
+    @property
+    def needs_points(self) -> bool:
+        """Whether light depends on where a surface is, not only on how it is turned."""
+        return any(isinstance(light, PointLight) for light in self.lights)
 
 
 STUDIO = Lighting(
@@ -55,36 +78,76 @@ def shade(
     normals: Float[np.ndarray, "N 3"],
     albedo: Float[np.ndarray, "#N 3"] | Float[np.ndarray, "3"],
     lighting: Lighting = STUDIO,
+    *,
+    points: Float[np.ndarray, "N 3"] | None = None,
 ) -> Float[np.ndarray, "N 3"]:
-    """Light that leaves the surface towards a distant viewer at -z: linear, float32, not clipped above 1.
+    """Light that leaves the surface towards the viewer: linear, float32, not clipped above 1.
 
-    For each light: `albedo * color * max(0, (n.l + wrap) / (1 + wrap)) + gloss * color * max(0, n.h)**16`, with `h`
-    halfway between the light and the viewer; the ambient light blends from `ground` to `sky` with `(1 + n.up) / 2`.
+    For each light: `albedo * color * max(0, (n.l + wrap) / (1 + wrap)) + gloss * color * max(0, n.h)**sharpness`, with
+    `h` halfway between the light and the viewer (Blinn, "Models of light reflection", 1977); the ambient light blends
+    from `ground` to `sky` with `(1 + n.up) / 2`. Directional lights see a distant viewer at -z, point lights one at the
+    origin, and their colour is scaled by `(distance / d)**2`.
 
     Args:
         normals: Of any length, in the frame of the lights; a zero normal receives the mean ambient light.
         albedo: Linear RGB in [0, 1], for each point or for all.
         lighting: The lights.
+        points: Where the surface is, metres, in the frame of the lights; for point lights only.
+
+    Raises:
+        InputError: There are point lights but no points.
     """
     # Imported here: numba costs a second, and the sRGB curves need none of it.
     from flamehead.render import _cpu
 
-    towards = _unit(np.array([light.towards for light in lighting.lights], dtype=np.float32).reshape(-1, 3))
+    distant = [light for light in lighting.lights if isinstance(light, DirectionalLight)]
+    towards = _unit(np.array([light.towards for light in distant], dtype=np.float32).reshape(-1, 3))
     out = np.empty((len(normals), 3), dtype=np.float32)
     _cpu.shade(
         np.ascontiguousarray(normals, dtype=np.float32),
         np.ascontiguousarray(albedo, dtype=np.float32).reshape(-1, 3),
         towards,
         _unit(towards - np.array([0.0, 0.0, 1.0], dtype=np.float32)),
-        np.array([light.color for light in lighting.lights], dtype=np.float32).reshape(-1, 3),
-        np.array([light.wrap for light in lighting.lights], dtype=np.float32),
+        np.array([light.color for light in distant], dtype=np.float32).reshape(-1, 3),
+        np.array([light.wrap for light in distant], dtype=np.float32),
         _unit(np.array(lighting.up, dtype=np.float32)),
         np.array(lighting.sky, dtype=np.float32),
         np.array(lighting.ground, dtype=np.float32),
         np.float32(lighting.gloss),
+        np.float32(lighting.sharpness),
         out,
     )
+    if lighting.needs_points:
+        _add_lamps(normals, albedo, lighting, points, out)
     return out
+
+
+def _add_lamps(
+    normals: Float[np.ndarray, "N 3"],
+    albedo: Float[np.ndarray, "#N 3"] | Float[np.ndarray, "3"],
+    lighting: Lighting,
+    points: Float[np.ndarray, "N 3"] | None,
+    out: Float[np.ndarray, "N 3"],
+) -> None:
+    from flamehead.render import _cpu
+
+    if points is None or points.shape != out.shape:
+        got = None if points is None else points.shape
+        raise InputError(f"Point lights need the place of each of the {len(out)} points, got {got}; pass points=.")
+    lamps = [light for light in lighting.lights if isinstance(light, PointLight)]
+    # The square law is folded into the colours, so that the kernel divides by the distance only.
+    colors = [[light.distance**2 * channel for channel in light.color] for light in lamps]
+    _cpu.add_lamps(
+        np.ascontiguousarray(normals, dtype=np.float32),
+        np.ascontiguousarray(points, dtype=np.float32),
+        np.ascontiguousarray(albedo, dtype=np.float32).reshape(-1, 3),
+        np.array([light.position for light in lamps], dtype=np.float32),
+        np.array(colors, dtype=np.float32),
+        np.array([light.wrap for light in lamps], dtype=np.float32),
+        np.float32(lighting.gloss),
+        np.float32(lighting.sharpness),
+        out,
+    )
 
 
 def _unit(directions: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:

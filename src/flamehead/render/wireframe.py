@@ -65,8 +65,8 @@ def _edge_distance(
     """Distance in pixels from each sample to the nearest edge of its triangle."""
     ids = samples.face_ids.numpy()
     screen = samples.barycentric.numpy().copy()
+    # Multiplying by depth takes the perspective out again.
     if not samples.orthographic:
-        # Multiplying by depth takes the perspective out of the barycentrics again.
         screen *= torch.take(samples.points[:, 2], faces.long()).numpy()[ids]
     screen *= heights[ids] / screen.sum(axis=1, keepdims=True)
     return screen.min(axis=1)

@@ -1,0 +1,55 @@
+"""Long lists of pixels, shared among threads in bands; kernels release the interpreter's lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["BANDS", "bands", "n_threads", "run"]
+
+BANDS = 16
+"""Sums over all pixels are taken in this many parts, whatever the number of threads, so their bits stay the same."""
+
+_ALONE_BELOW = 8192
+"""Rows up to which starting a second thread costs more than it gains."""
+
+
+def run(kernel: Callable[..., None], jobs: Sequence[tuple[Any, ...]], *, alone: bool = False) -> None:
+    """Call a kernel with the arguments of each job, in as many threads as torch has."""
+    if alone or len(jobs) < 2:
+        for job in jobs:
+            kernel(*job)
+        return
+    pending = [_pool(max(1, n_threads() - 1)).submit(kernel, *job) for job in jobs[1:]]
+    kernel(*jobs[0])
+    for job in pending:
+        job.result()
+
+
+def bands(kernel: Callable[..., None], size: int, split: tuple[np.ndarray, ...], common: tuple[Any, ...] = ()) -> None:
+    """Call a kernel on equal parts of the first axis of `split`; for kernels whose rows do not touch each other."""
+    parts = n_threads() if size >= _ALONE_BELOW else 1
+    ends = [size * part // parts for part in range(parts + 1)]
+    run(kernel, [(*(array[i:j] for array in split), *common) for i, j in pairwise(ends)])
+
+
+def n_threads() -> int:
+    """As many as torch would use."""
+    return max(1, torch.get_num_threads())
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "flamehead-render")
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads of a pool do not exist in a forked child, which would wait for them for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

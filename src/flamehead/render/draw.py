@@ -1,0 +1,169 @@
+"""A mesh drawn so that gradients reach everything it was made of: for fitting by photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from flamehead.data import Camera
+from flamehead.errors import InputError
+from flamehead.geometry.normals import vertex_normals
+from flamehead.raster import Fragments, antialias, interpolate, rasterize
+from flamehead.render._pixels import paint_pixels
+from flamehead.render._seams import cut_mesh
+from flamehead.render.harmonics import harmonic_light
+from flamehead.render.sampling import build_pyramid, sample_image
+from flamehead.render.screen import to_screen
+from flamehead.render.srgb import decode_srgb, encode_srgb
+from flamehead.render.texture import Encoding, Texture, texture_level
+
+__all__ = ["Drawing", "draw"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture with gradients."""
+
+    image: Float[Tensor, "*batch H W 3"]
+    """Times alpha: a background adds as `image + (1 - alpha) * background`; one that was given is in it already."""
+    alpha: Float[Tensor, "*batch H W"]
+    """How much of a pixel the mesh covers: 0 or 1 inside and outside, between along outlines."""
+    fragments: Fragments
+    """What is seen where."""
+
+
+def draw(
+    vertices: Float[Tensor, "*batch V 3"],
+    faces: Int[Tensor, "F 3"],
+    camera: Camera,
+    *,
+    albedo: Texture | Float[Tensor, "*#batch V 3"],
+    light: Float[Tensor, "*#batch 9 3"] | None = None,
+    background: Float[Tensor, "*#batch H W 3"] | None = None,
+    encoding: Encoding = "srgb",
+    shading: Literal["pixel", "vertex"] = "pixel",
+    smooth_edges: bool = True,
+    cull: bool = False,
+) -> Drawing:
+    """Draw meshes under spherical-harmonics light, differentiable with respect to every tensor given.
+
+    Vertices are projected, rasterized and interpolated; albedo is decoded to linear light and multiplied by
+    `harmonic_light` of the smooth normals in the world's frame; the result is encoded, and outlines are blended, which
+    is where gradients of visibility come from. Nothing is clipped.
+
+    With `encoding="linear"` nothing is decoded or encoded: albedo times light on the values as they are, whatever
+    the texture's own encoding, which is the model of the usual FLAME trackers.
+
+    Args:
+        vertices: World coordinates, metres.
+        faces: Counter-clockwise seen from outside.
+        camera: One for all meshes or one for each; sets the size.
+        albedo: A texture for all meshes, or colours at vertices in `encoding`.
+        light: Coefficients as in `harmonic_light`, linear; `None` shows the albedo itself.
+        background: An image in `encoding`.
+        encoding: Of colours at vertices, of the background and of the result.
+        shading: Light at every pixel, or at vertices, which is cheaper and looks the same on a fine mesh.
+        smooth_edges: Blend outlines; without it positions get no gradient from what appears or disappears.
+        cull: Leave out the backs of faces.
+
+    Raises:
+        InputError: Colours that do not fit the vertices, or a texture of another mesh.
+    """
+    points = to_screen(vertices, camera)
+    perspective = not camera.orthographic
+    fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
+    light_of = None if light is None else (vertex_normals(vertices, faces), light, shading)
+    if isinstance(albedo, Texture):
+        both = _textured(points, faces, fragments, perspective, albedo, light_of, encoding)
+    else:
+        both = _finished(
+            _colored(points, faces, fragments, perspective, albedo, light_of, encoding), fragments, encoding
+        )
+    if smooth_edges:
+        both = antialias(both, points, faces, fragments, perspective=perspective)
+    image, alpha = both[..., :3], both[..., 3]
+    if background is not None:
+        image = image + (1.0 - alpha[..., None]) * background
+    return Drawing(image, alpha, fragments)
+
+
+_LightOf = tuple[Tensor, Tensor, Literal["pixel", "vertex"]] | None
+"""Normals at vertices, coefficients, and where light is worked out."""
+
+
+def _colored(
+    points: Tensor,
+    faces: Tensor,
+    fragments: Fragments,
+    perspective: bool,
+    albedo: Float[Tensor, "*#batch V 3"],
+    light_of: _LightOf,
+    encoding: Encoding,
+) -> Float[Tensor, "*batch H W 3"]:
+    """Linear colour at pixels, from colours at vertices."""
+    if albedo.shape[-2:] != points.shape[-2:]:
+        raise InputError(
+            f"albedo has shape {tuple(albedo.shape)}; give one RGB row for each of the {points.shape[-2]} vertices."
+        )
+    # Decoded before interpolation: an average of code values is not that of light.
+    linear = (decode_srgb(albedo) if encoding == "srgb" else albedo).expand(points.shape)
+    if light_of is None:
+        return interpolate(linear, faces, fragments, points=points, perspective=perspective)
+    normals, light, shading = light_of
+    normals = normals.expand(points.shape)
+    if shading == "vertex":
+        lit = linear * harmonic_light(normals, light)
+        return interpolate(lit, faces, fragments, points=points, perspective=perspective)
+    seen = interpolate(torch.cat([normals, linear], dim=-1), faces, fragments, points=points, perspective=perspective)
+    return seen[..., 3:] * _light_at_pixels(seen[..., :3], light)
+
+
+def _finished(color: Float[Tensor, "*batch H W 3"], fragments: Fragments, encoding: Encoding) -> Tensor:
+    """Encoded colour, and 1 where something is seen."""
+    color = encode_srgb(color) if encoding == "srgb" else color
+    return torch.cat([color, fragments.covered[..., None].to(color.dtype)], dim=-1)
+
+
+def _textured(
+    points: Tensor,
+    faces: Tensor,
+    fragments: Fragments,
+    perspective: bool,
+    texture: Texture,
+    light_of: _LightOf,
+    encoding: Encoding,
+) -> Float[Tensor, "*batch H W 4"]:
+    """Encoded colour and coverage at pixels, from a texture."""
+    cut = cut_mesh(faces, texture.uv_faces)
+    uv = texture.uv.to(points)[cut.uv_rows].expand(*points.shape[:-2], -1, -1)
+    shown = [uv]
+    if light_of is not None:
+        normals, light, shading = light_of
+        at_vertices = normals if shading == "pixel" else harmonic_light(normals, light)
+        shown.insert(0, at_vertices.expand(points.shape)[..., cut.vertex_rows, :])
+    placed = points[..., cut.vertex_rows, :]
+    seen = interpolate(torch.cat(shown, dim=-1), cut.faces, fragments, points=placed, perspective=perspective)
+    uv = seen[..., -2:]
+    level = texture_level(texture, points, faces, fragments.face_ids, fragments.depth, uv, perspective=perspective)
+    pyramid = build_pyramid(texture.linear().image if encoding == "srgb" else texture.image)
+    if light_of is None:
+        return _finished(sample_image(pyramid, uv.contiguous(), level=level), fragments, encoding)
+    _, light, shading = light_of
+    if shading == "pixel" and all(v.dtype == torch.float32 and not v.is_cuda for v in (seen, pyramid.texels, light)):
+        size = fragments.face_ids[..., 0, 0].numel()
+        lights = light.expand(*points.shape[:-2], 9, 3).reshape(size, 9, 3)
+        rows = seen.reshape(size, -1, 5), level.reshape(size, -1), pyramid, lights
+        return paint_pixels(*rows, encode=encoding == "srgb").reshape(*seen.shape[:-1], 4)
+    color = sample_image(pyramid, uv.contiguous(), level=level)
+    shade = _light_at_pixels(seen[..., :3], light) if shading == "pixel" else seen[..., :3]
+    return _finished(color * shade, fragments, encoding)
+
+
+def _light_at_pixels(
+    normals: Float[Tensor, "*batch H W 3"], light: Float[Tensor, "*#batch 9 3"]
+) -> Float[Tensor, "*batch H W 3"]:
+    return harmonic_light(normals.flatten(-3, -2), light).reshape(normals.shape)

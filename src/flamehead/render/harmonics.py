@@ -1,0 +1,111 @@
+"""Light as spherical harmonics: nine numbers per colour hold what distant, diffuse light does to a surface.
+
+Ramamoorthi and Hanrahan, "An efficient representation for irradiance environment maps" (2001), in the order and with
+the constants of the FLAME trackers, so that their `sh` coefficients mean the same here.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from flamehead.errors import InputError
+
+__all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics"]
+
+_FIRST = 2 * math.pi / 3 * math.sqrt(3 / (4 * math.pi))
+_SECOND = math.sqrt(5 / (12 * math.pi))
+
+HARMONIC_CONSTANTS = (
+    1 / math.sqrt(4 * math.pi),
+    *(3 * (_FIRST,)),
+    *(3 * (3 * math.pi / 4 * _SECOND,)),
+    3 * math.pi / 8 * _SECOND,
+    math.pi / 8 * math.sqrt(5 / (4 * math.pi)),
+)
+"""Factors of 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1."""
+
+
+def harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9"]:
+    """The nine functions at unit normals: constant times 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1.
+
+    Example:
+        >>> harmonics(torch.tensor([0.0, 0.0, 1.0]))[[0, 3, 8]]
+        tensor([0.2821, 1.0233, 0.4954])
+    """
+    x, y, z = normals.unbind(-1)
+    rows = [torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
+    return torch.stack(rows, dim=-1) * normals.new_tensor(HARMONIC_CONSTANTS)
+
+
+def harmonic_light(
+    normals: Float[Tensor, "*batch N 3"],
+    coefficients: Float[Tensor, "*#batch 9 3"],
+    *,
+    backend: Literal["numba", "reference"] | None = None,
+) -> Float[Tensor, "*batch N 3"]:
+    """RGB light on surfaces: `sum_k coefficients[k] * harmonics(n)[k]`; times the albedo it is the colour.
+
+    Differentiable with respect to both. Negative where the coefficients say so; nothing is clipped.
+
+    Args:
+        normals: Of any length, in the frame of the light; a zero normal, such as the background's, gets no light.
+        coefficients: In the order of `harmonics`, one row per function, linear RGB.
+        backend: `None` takes compiled kernels for float32 on the CPU, and plain torch otherwise.
+    """
+    if coefficients.shape[-2:] != (9, 3):
+        raise InputError(f"Light needs coefficients of shape (..., 9, 3), got {tuple(coefficients.shape)}.")
+    fast = normals.device.type == "cpu" and normals.dtype == coefficients.dtype == torch.float32
+    if backend == "numba" or (backend is None and fast):
+        batch = torch.broadcast_shapes(normals.shape[:-2], coefficients.shape[:-2])
+        rows = normals.expand(*batch, *normals.shape[-2:]).reshape(-1, *normals.shape[-2:])
+        tables = coefficients.expand(*batch, 9, 3).reshape(-1, 9, 3)
+        scaled = tables * tables.new_tensor(HARMONIC_CONSTANTS)[:, None]
+        out = _Light.apply(rows, scaled)
+        assert isinstance(out, Tensor)
+        return out.reshape(*batch, *normals.shape[-2:])
+    square = (normals * normals).sum(-1, keepdim=True)
+    seen = square > 0
+    unit = normals / torch.where(seen, square, 1.0).sqrt()
+    return torch.where(seen, harmonics(unit) @ coefficients, 0.0)
+
+
+def constant_light(color: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9 3"]:
+    """Coefficients of light that is the same from everywhere: a surface shows its albedo times `color`."""
+    return torch.nn.functional.pad((color / HARMONIC_CONSTANTS[0])[..., None, :], (0, 0, 0, 8))
+
+
+class _Light(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, normals: Tensor, scaled: Tensor) -> Tensor:
+        from flamehead.render import _cpu_harmonics
+        from flamehead.render._bands import bands
+
+        normals, scaled = normals.contiguous(), scaled.contiguous()
+        ctx.save_for_backward(normals, scaled)
+        out = torch.empty_like(normals)
+        for rows, values, table in zip(normals.detach(), out, scaled.detach(), strict=True):
+            bands(_cpu_harmonics.light, len(rows), (rows.numpy(), values.numpy()), (table.numpy(),))
+        return out
+
+    @staticmethod
+    def backward(ctx, *grad_outputs: Tensor):
+        from flamehead.render import _cpu_harmonics
+        from flamehead.render._bands import BANDS, run
+
+        normals, scaled = (value.detach() for value in ctx.saved_tensors)
+        g_out, g_normals = grad_outputs[0].contiguous(), torch.empty_like(normals)
+        sums = np.zeros((len(normals), BANDS, 9, 3), dtype=np.float32)
+        size = normals.shape[1]
+        ends = list(pairwise(size * band // BANDS for band in range(BANDS + 1)))
+        for b, table in enumerate(scaled.numpy()):
+            rows = (normals[b].numpy(), g_out[b].numpy(), g_normals[b].numpy())
+            jobs = [(*(row[i:j] for row in rows), table, sums[b, k]) for k, (i, j) in enumerate(ends)]
+            run(_cpu_harmonics.light_backward, jobs, alone=size < 8192)
+        return g_normals, torch.from_numpy(sums.sum(axis=1, dtype=np.float64).astype(np.float32))
