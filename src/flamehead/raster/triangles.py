@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.errors import InputError
-from flamehead.raster.fragments import Fragments, interpolate
+from flamehead.raster.fragments import Fragments
+from flamehead.raster.interpolate import interpolate
 
 __all__ = ["Backend", "rasterize", "warmup"]
 
