@@ -14,7 +14,7 @@ from torch import Tensor
 
 from flamehead.raster._compile import compiled
 from flamehead.raster._grid import SUBPIXEL
-from flamehead.raster._threads import choose_threads, share
+from flamehead.raster._threads import ranges, run, threads_for
 
 __all__ = ["interpolate", "interpolate_backward"]
 
@@ -23,6 +23,9 @@ _UNITS = 16
 
 _BAND = 1 << 15
 """Pixels in a band, at least."""
+
+_FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
+"""What three channels of a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
 
 
 def interpolate(
@@ -38,7 +41,8 @@ def interpolate(
     out = torch.empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
     arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
     bands = _bands(size, pixels)
-    share(_spread, size * bands, choose_threads(threads, _work(out)), bands, *arrays)
+    workers = threads_for(_work(out) * _FORWARD_SECONDS, threads)
+    run(ranges(_spread, size * bands, workers, bands, *arrays), workers)
     return out
 
 
@@ -60,8 +64,8 @@ def interpolate_backward(
     sums = np.zeros((size * bands, rows, channels + (0 if points is None else 3)))
     corners = np.empty((1, 0, 3), np.float32) if points is None else points.detach().float().numpy()
     arrays = (x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
-    work = choose_threads(threads, _work(gradient))
-    share(_collect, size * bands, work, bands, perspective, corners, *arrays, sums)
+    workers = threads_for(_work(gradient) * _BACKWARD_SECONDS, threads)
+    run(ranges(_collect, size * bands, workers, bands, perspective, corners, *arrays, sums), workers)
     # Summed over the bands in their order, and over the pictures that share a row.
     total = sums.reshape(size, bands, *sums.shape[1:]).sum(axis=1)
 

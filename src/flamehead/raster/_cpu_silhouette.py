@@ -177,7 +177,7 @@ def _edge_depth(points, low, high, place, perspective):
 
 @compiled(nogil=True)
 def _hidden(points, corners, faces, face, depth, where, line, axis, near, perspective, tolerance):
-    """Whether the outer pixel's surface lies before the edge, both at the pixel and, continued as a plane, at the edge."""
+    """Whether the outer pixel's surface lies before the edge, at the pixel and, continued as a plane, at the edge."""
     limit = near - tolerance * abs(near)
     if face < 0 or not depth < limit:
         return False
@@ -261,7 +261,7 @@ def _across(half, faces, sides, half_edges, starts, face_edges):
 
 @compiled(nogil=True)
 def _nearest(numbers, values, depths):
-    """Where several edges cross one pair, the nearest; the first of equals. Found through a table with open addresses."""
+    """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses."""
     size = 16
     while size < 2 * len(depths):
         size *= 2

@@ -42,7 +42,7 @@ class Pairs:
     """Neighbouring pixels with a visible silhouette between their centres, in one picture."""
 
     numbers: Int[np.ndarray, "N 5"]
-    """int32: pixel A, pixel B, axis (0: neighbours in a row), vertices at the edge's low and high end across the axis."""
+    """int32: pixel A, pixel B, axis (0: neighbours in a row), vertices at the low and high end of the edge."""
     values: Float[np.ndarray, "N 4"]
     """float64: crossing t, weight, place s on the edge (0 at the low end), slope d along / d across."""
 
@@ -132,8 +132,8 @@ def _crossings(scene: _Scene, edge: int, inside: int, axis: int):
     (along0, across0), (along1, across1) = (scene.corners[v][[axis, 1 - axis]] for v in (low, high))
     height, width = scene.face_ids.shape
     pixels, lines = (width, height) if axis == 0 else (height, width)
-    centers = np.arange(lines) * SUBPIXEL + HALF
-    for line in np.flatnonzero((across0 <= centers) & (centers < across1)).tolist():
+    centers = [line * SUBPIXEL + HALF for line in range(lines)]
+    for line in [n for n, center in enumerate(centers) if across0 <= center < across1]:
         place = (centers[line] - across0) / (across1 - across0)
         where = (along0 + place * (along1 - along0) - HALF) / SUBPIXEL
         if not 0 <= where < pixels - 1:
@@ -157,7 +157,7 @@ def _crossings(scene: _Scene, edge: int, inside: int, axis: int):
 
 
 def _hidden(scene: _Scene, face: int, depth: float, spot: np.ndarray, near: float) -> bool:
-    """Whether the outer pixel's surface lies before the edge, both at the pixel and, continued as a plane, at the edge."""
+    """Whether the outer pixel's surface lies before the edge, at the pixel and, continued as a plane, at the edge."""
     limit = near - TOLERANCE * abs(near)
     if face < 0 or depth >= limit:
         return False

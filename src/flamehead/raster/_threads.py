@@ -1,15 +1,11 @@
-"""Sharing one job among a few threads: kernels release the interpreter's lock, and waiting threads sleep.
-
-A pool of plain threads is used because numba's own parallel regions spin while they wait, which on a machine with other
-work costs more than they gain.
-"""
+"""Threads for compiled kernels: as many as the work is worth, and no more than torch may use."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,40 +13,58 @@ import torch
 
 from flamehead.errors import InputError
 
-__all__ = ["choose_threads", "share"]
+__all__ = ["ranges", "run", "threads_for"]
 
-_PIXELS = 1 << 16
-"""Pixels, of three channels each, that are worth a thread: about 0.2 ms of work."""
-
-
-def choose_threads(threads: int | None, pixels: int) -> int:
-    """How many threads a job of so many pixels gets: what the caller says, or by size, at most torch's number."""
-    if threads is None:
-        return max(1, min(torch.get_num_threads(), pixels // _PIXELS))
-    if threads < 1:
-        raise InputError(f"threads must be at least 1, got {threads}; pass None to choose by the size of the job.")
-    return threads
+_WORTH_A_THREAD = 0.25e-3
+"""Seconds of work that repay waking a thread, which takes some 0.05 ms."""
 
 
-def share(kernel: Callable[..., None], units: int, threads: int, *arguments: Any) -> None:
-    """Call `kernel(first, last, *arguments)` so that every unit from 0 to `units` lies in one call's range."""
-    parts = min(threads, units)
-    if parts < 2:
-        kernel(0, units, *arguments)
+def threads_for(seconds: float, threads: int | None) -> int:
+    """How many threads to use for a job of so many seconds on one core; a number that is given is obeyed.
+
+    Raises:
+        InputError: `threads` is below 1.
+    """
+    if threads is not None:
+        if threads < 1:
+            raise InputError(f"threads is {threads}; give 1 or more, or None to let the size of the job decide.")
+        return threads
+    return max(1, min(torch.get_num_threads(), int(seconds / _WORTH_A_THREAD)))
+
+
+def run(jobs: Sequence[Callable[[], None]], threads: int) -> None:
+    """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here."""
+    if threads < 2 or len(jobs) < 2:
+        for job in jobs:
+            job()
         return
+    others = [_pool(threads - 1).submit(_every, jobs[first::threads]) for first in range(1, min(threads, len(jobs)))]
+    try:
+        _every(jobs[::threads])
+    finally:
+        # Whatever happened here, the others may still write into memory that the caller is about to drop.
+        errors = [other.exception() for other in others]
+    for error in filter(None, errors):
+        raise error
+
+
+def ranges(kernel: Callable[..., None], units: int, threads: int, *arguments: Any) -> list[Callable[[], None]]:
+    """Jobs `kernel(first, last, *arguments)` that cover the units from 0 on, one for each thread."""
+    parts = max(1, min(threads, units))
     ends = [units * part // parts for part in range(parts + 1)]
-    *others, (first, last) = pairwise(ends)
-    jobs = [_pool(parts - 1).submit(kernel, *ends, *arguments) for ends in others]
-    kernel(first, last, *arguments)
+    return [partial(kernel, first, last, *arguments) for first, last in pairwise(ends)]
+
+
+def _every(jobs: Sequence[Callable[[], None]]) -> None:
     for job in jobs:
-        job.result()
+        job()
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "flamehead-raster")
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "flamehead-raster")
 
 
 if hasattr(os, "register_at_fork"):
-    # The threads of a pool do not exist in a forked child, which would wait for them for ever.
+    # A forked child has none of the pool's threads, and would wait for them for ever.
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -13,7 +13,7 @@ from flamehead.errors import InputError
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._silhouette import blend as blend_plain
 from flamehead.raster._silhouette import find_pairs as find_pairs_plain
-from flamehead.raster._threads import choose_threads, share
+from flamehead.raster._threads import ranges, run, threads_for
 from flamehead.raster.edges import Edges, edges_of
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import check_rows, snapped
@@ -21,6 +21,9 @@ from flamehead.raster.interpolate import check_rows, snapped
 __all__ = ["antialias", "silhouette_pairs"]
 
 Backend = Literal["numba", "reference"]
+
+_SECONDS = 0.5e-3
+"""What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
 
 
 def antialias(
@@ -38,9 +41,9 @@ def antialias(
 
     Between neighbouring pixel centres A (t = 0) and B (t = 1) with a visible silhouette at t, A takes `w (1/2 - t)` of
     B's colour, or B takes `w (t - 1/2)` of A's (Laine et al. 2020, arXiv 2011.03277, section 3.6; the weight w is n_x^2
-    for neighbours in a row and n_y^2 in a column, with n the edge's unit normal on the screen). Gradients flow through t
-    to x and y of the edge's ends; weights, and which pairs are found, are held fixed. Pixels away from silhouettes pass
-    unchanged. A surface that ends where vertices are merely in the same place (texture seams) has a silhouette there:
+    for neighbours in a row and n_y^2 in a column, with n the edge's unit normal on the screen). Gradients flow through
+    t to x and y of the edge's ends; weights, and which pairs are found, are held fixed. Pixels away from silhouettes
+    pass unchanged. A surface that ends where vertices are merely in the same place (texture seams) has a silhouette there:
     pass welded points and faces. Where two surfaces cut through each other there is no edge and no gradient.
 
     Args:
@@ -72,7 +75,7 @@ def antialias(
     pairs = silhouette_pairs(
         points, edges or edges_of(faces), fragments, perspective=perspective, threads=threads, plain=chosen != "numba"
     )
-    *batch, height, width = fragments.face_ids.shape
+    height, width = fragments.face_ids.shape[-2:]
     flat = image.reshape(len(pairs), height * width, image.shape[-1])
     corners = points.reshape(-1, *points.shape[-2:])
     if chosen == "numba":
@@ -110,7 +113,8 @@ def silhouette_pairs(
         for n in range(first, last):
             found[n] = Pairs(*find_pairs(corners[n], *arrays, ids[n], depth[n], perspective, TOLERANCE, STEPS))
 
-    share(find, len(ids), choose_threads(threads, len(ids) << 16))
+    workers = threads_for(len(ids) * _SECONDS, threads)
+    run(ranges(find, len(ids), workers), workers)
     return [found[n] for n in range(len(ids))]
 
 
