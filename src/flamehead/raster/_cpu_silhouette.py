@@ -43,9 +43,11 @@ def find_pairs(points, faces, vertices, half_edges, starts, face_edges, face_ids
             for line in range(first, last + 1):
                 place = (line * SUBPIXEL + HALF - corners[low, 1 - axis]) / across
                 where = (corners[low, axis] + place * along - HALF) / SUBPIXEL
-                if not 0.0 <= where < pixels - 1.0:
+                # A centre on the edge belongs to the surface on the right, or below where the edge is level.
+                cell = np.ceil(where) - 1.0 if axis == 0 or along <= 0.0 else np.floor(where)
+                if not 0.0 <= cell <= pixels - 2.0:
                     continue
-                cell = int(where)
+                cell = int(cell)
                 inner, outer = (cell + 1, cell) if inward > 0 else (cell, cell + 1)
                 near = _edge_depth(points, low, high, place, perspective)
                 y, x = (line, outer) if axis == 0 else (outer, line)

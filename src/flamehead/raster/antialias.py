@@ -43,7 +43,7 @@ def antialias(
     B's colour, or B takes `w (t - 1/2)` of A's (Laine et al. 2020, arXiv 2011.03277, section 3.6; the weight w is n_x^2
     for neighbours in a row and n_y^2 in a column, with n the edge's unit normal on the screen). Gradients flow through
     t to x and y of the edge's ends; weights, and which pairs are found, are held fixed. Pixels away from silhouettes
-    pass unchanged. A surface that ends where vertices are merely in the same place (texture seams) has a silhouette there:
+    pass unchanged. A surface that ends where vertices merely coincide (texture seams) has a silhouette there:
     pass welded points and faces. Where two surfaces cut through each other there is no edge and no gradient.
 
     Args:
@@ -72,9 +72,14 @@ def antialias(
         raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba' or 'reference'.")
     if chosen == "numba" and image.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
-    pairs = silhouette_pairs(
-        points, edges or edges_of(faces), fragments, perspective=perspective, threads=threads, plain=chosen != "numba"
-    )
+    edges = edges or edges_of(faces)
+    if len(edges.faces) != len(faces):
+        raise InputError(
+            f"The edges belong to another mesh: they know {len(edges.faces)} faces, and there are {len(faces)}; "
+            "pass edges_of(faces), or None."
+        )
+    options = {"perspective": perspective, "threads": threads}
+    pairs = silhouette_pairs(points, edges, fragments, **options, plain=chosen != "numba")
     height, width = fragments.face_ids.shape[-2:]
     flat = image.reshape(len(pairs), height * width, image.shape[-1])
     corners = points.reshape(-1, *points.shape[-2:])
