@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
+from flamehead.raster._buffers import empty_like
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._silhouette import blend as blend_plain
 from flamehead.raster._silhouette import find_pairs as find_pairs_plain
@@ -131,7 +132,7 @@ class _Blend(torch.autograd.Function):
         from flamehead.raster import _cpu_silhouette
 
         image = image.detach().contiguous()
-        out = image.clone()
+        out = empty_like(image).copy_(image)
         differences = [image.new_empty(len(each.numbers), image.shape[-1]) for each in pairs]
         for n, each in enumerate(pairs):
             kept = differences[n].numpy()
@@ -147,7 +148,7 @@ class _Blend(torch.autograd.Function):
         from flamehead.raster import _cpu_silhouette
 
         gradient = gradients[0].contiguous()
-        by_image, by_points = gradient.clone(), torch.zeros(ctx.shape, dtype=torch.float64)
+        by_image, by_points = empty_like(gradient).copy_(gradient), torch.zeros(ctx.shape, dtype=torch.float64)
         for n, each in enumerate(ctx.pairs):
             target = by_points[n if len(by_points) > 1 else 0].numpy()
             kept = ctx.differences[n].numpy()
