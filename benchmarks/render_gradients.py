@@ -1,9 +1,9 @@
-"""How fast a picture of a head is drawn and differentiated: `python benchmarks/render_gradients.py [--quick] [--json FILE]`.
+"""How fast a head is drawn and differentiated: `python benchmarks/render_gradients.py [--quick] [--json FILE]`.
 
-Vertices to mean-square loss and back: rasterize (culled), three colours per vertex, silhouettes, loss. The built-in head
-fills 60 % of a square picture. Whole rounds are timed as users write them; stages are timed on their own beside them.
-Rounds with one and with two threads alternate, so that other work on the machine hits both. The floor is what moving the
-bytes costs: the same number of bytes copied by torch in the same rounds.
+Vertices to mean-square loss and back: rasterize (culled), three colours per vertex, silhouettes, loss. The built-in
+head fills 60 % of a square picture. Whole rounds are timed as users write them; stages are timed on their own beside
+them. One and two threads take turns in blocks of rounds, so that other work on the machine hits both. The floor is what
+moving the bytes costs: as many bytes copied by torch in the same rounds.
 """
 
 from __future__ import annotations
@@ -97,8 +97,10 @@ def stages(scene: Scene) -> dict[str, Callable[[], object]]:
 
 
 def _floor(seen: Fragments, gradient: Tensor) -> Callable[[], object]:
-    """Copies of as many bytes as one round must read and write: 20 of fragments once out and twice in, 12 of colour four
-    times out and four times in."""
+    """Copies of as many bytes as one round must move.
+
+    The 20 bytes of a pixel's fragments go out once and come in twice; its 12 of colour go out and in four times.
+    """
     fragments, colors = torch.empty(5 * seen.depth.numel()), torch.empty_like(gradient)
     other, more = torch.empty_like(fragments), torch.empty_like(gradient)
 
@@ -115,9 +117,10 @@ def _floor(seen: Fragments, gradient: Tensor) -> Callable[[], object]:
 def medians(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Milliseconds, the jobs and both numbers of threads taking turns; keys end in the number of threads."""
     times: dict[str, list[float]] = {f"{name}, {n}": [] for name in jobs for n in (1, 2)}
-    for turn in range(rounds + 2):
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
+    # Changing the number of threads makes torch start them anew, so it is not done for every round.
+    for threads in (1, 2) * 4:
+        torch.set_num_threads(threads)
+        for turn in range(2 + rounds // 4):
             for name, job in jobs.items():
                 begin = perf_counter()
                 job()
@@ -139,7 +142,7 @@ def _peak_mib() -> float:
 
 def main() -> None:
     """Run and print."""
-    arguments = options(__doc__, quick="a tenth of the rounds").parse_args()
+    arguments = options(__doc__, quick="a few rounds").parse_args()
     flame = load_flame()
     figures: dict[str, float] = {}
     print(f"{machine(threads='1 and 2 threads')}\n{flame.arrays.source}; ms, median (least)")
@@ -150,7 +153,7 @@ def main() -> None:
         before = _peak_mib()
         found = medians(
             {"whole round": whole(scene), **stages(scene)},
-            {256: 200, 512: 100, 1024: 30}[size] // (10 if arguments.quick else 1),
+            {256: 200, 512: 100, 1024: 30}[size] // (8 if arguments.quick else 1),
         )
         for name, value in found.items():
             job, threads = name.rsplit(", ", 1)

@@ -54,8 +54,8 @@ def smooth(picture: Tensor, sigma: float = 3.0) -> Tensor:
 
 def test_gradients_are_those_of_a_finely_sampled_picture():
     """Mask and colour losses, for translations, rotations and a smooth offset of the vertices, at 16 x 16 samples."""
-    scene = Scene(128)
-    y, x = torch.meshgrid(torch.arange(128) / 128, torch.arange(128) / 128, indexing="ij")
+    scene = Scene(96)
+    y, x = torch.meshgrid(torch.arange(96) / 96, torch.arange(96) / 96, indexing="ij")
     target = 0.5 + 0.25 * torch.sin(7 * x + 3 * y) * torch.cos(5 * y - 2 * x)
     values = torch.cat([torch.ones_like(scene.rest[:, :1]), 0.5 + 2 * scene.rest], dim=1)
     wave = 0.01 * torch.sin(18 * scene.rest.flip(1) + torch.tensor([0.3, 1.0, 2.0]))
@@ -82,7 +82,7 @@ def test_gradients_are_those_of_a_finely_sampled_picture():
             slopes.append((losses(start + step, FINE) - losses(start - step, FINE)) / 0.008)
     exact = torch.stack(slopes, dim=1)
     error = (found - exact).norm(dim=1) / exact.norm(dim=1)
-    assert (error < 0.05).all(), f"{error.tolist()}\n{found}\n{exact}"
+    assert (error < 0.06).all(), f"{error.tolist()}\n{found}\n{exact}"
 
 
 @pytest.mark.parametrize("size", [256, 512, 1024])

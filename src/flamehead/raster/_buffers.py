@@ -1,7 +1,7 @@
 """Memory for pictures that is used again when the tensor in it is gone.
 
-Fresh memory costs more than the arithmetic: the system hands it out page by page, each on first touch, and the C library
-gives a picture's memory back to the system as soon as it is freed, so every picture would pay again.
+Fresh memory costs more than the arithmetic: the system hands it out page by page, each on first touch, and the C
+library gives a picture's memory back to the system as soon as it is freed, so every picture would pay again.
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
              seen, table):  # fmt: skip
     """Bands `first` to `last` of all pictures: sums per face first, then from faces to vertices.
 
-    `place` says in which row of `table` a face's sums are kept, and `seen` whose row it is; faces get a row when they are
-    seen first. A row holds the sum of `b_k G_c` for all channels c of corner k = 0, 1, 2, then of `b_k G.(v - v_0)`.
+    `place` says in which row of `table` a face's sums are kept, and `seen` whose row it is; faces get a row when they
+    are seen first. A row holds the sum of `b_k G_c` for all channels c of corner k = 0, 1, 2, then of `b_k G.(v - v_0)`.
     """
     pixels, channels = gradient.shape[1], gradient.shape[2]
     with_points = sums.shape[2] > channels
