@@ -238,3 +238,27 @@ def test_shapes_that_do_not_fit_are_refused():
         interpolate(torch.ones(4, 2), FACES, seen, backend="cuda")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="threads"):
         interpolate(torch.ones(4, 2), FACES, seen, threads=0)
+
+
+def test_shared_rows_collect_the_gradients_of_all_pictures():
+    points, faces, seen = scene(3)
+    one = Fragments(*(torch.stack([x[0], x[0]]) for x in (seen.face_ids, seen.barycentric, seen.depth)))
+    single = Fragments(*(x[0] for x in (seen.face_ids, seen.barycentric, seen.depth)))
+    values = torch.rand(points.shape[1], 2)
+
+    def slopes(fragments):
+        inputs = values.clone().requires_grad_(), points[0].clone().requires_grad_()
+        image = interpolate(inputs[0], faces, fragments, points=inputs[1])
+        return torch.autograd.grad(image.square().sum(), inputs)
+
+    for a, b in zip(slopes(one), slopes(single), strict=True):
+        torch.testing.assert_close(a, 2 * b)
+
+
+def test_no_pictures_give_no_gradient():
+    values = torch.rand(3, 2, requires_grad=True)
+    faces = torch.tensor([[0, 1, 2]])
+    image = interpolate(values, faces, rasterize(torch.zeros(0, 3, 3), faces, (4, 3)), points=torch.ones(3, 3))
+    assert image.shape == (0, 3, 4, 2)
+    (slope,) = torch.autograd.grad(image.sum(), values)
+    assert (slope == 0).all()

@@ -22,7 +22,7 @@ __all__ = ["interpolate", "interpolate_backward"]
 _UNITS = 16
 """Bands in all pictures of a batch together, at most; a larger batch has one for each picture."""
 
-_BAND = 1 << 15
+_BAND = 1 << 16
 """Pixels in a band, at least."""
 
 _FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
@@ -72,10 +72,26 @@ def interpolate_backward(
         workers,
     )
     by_values, by_points = empty_like(attributes), None if points is None else empty_like(points)
-    for first, result in ((0, by_values), (channels, by_points)):
-        if result is not None:
-            _total(sums, first, result.numpy())
+    _hand_out(sums, size, bands, [(0, by_values), (channels, by_points)])
     return by_values, by_points
+
+
+def _hand_out(sums: np.ndarray, size: int, bands: int, results: list[tuple[int, Tensor | None]]) -> None:
+    """Sum over bands, and over pictures where these share one set of rows; results start at a column each."""
+    known = [(first, each) for first, each in results if each is not None]
+    if not size:
+        for _, each in known:
+            each.zero_()
+        return
+    _add_up(sums, 1, bands)
+    for first, each in known:
+        if len(each) == size:
+            _take(sums, first, each.numpy())
+    if any(len(each) != size for _, each in known):
+        _add_up(sums, bands, size * bands)
+        for first, each in known:
+            if len(each) != size:
+                _take(sums, first, each.numpy())
 
 
 def _collect_with_scratch(first: int, last: int, rows: tuple[int, int], arguments: tuple) -> None:
@@ -136,7 +152,7 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
     """Bands `first` to `last` of all pictures: sums per face first, then from faces to vertices.
 
     `place` says in which row of `table` a face's sums are kept, and `seen` whose row it is; faces get a row when they
-    are seen first. A row holds the sum of `b_k G_c` for all channels c of corner k = 0, 1, 2, then of `b_k G.(v - v_0)`.
+    are seen first. A row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`.
     """
     pixels, channels = gradient.shape[1], gradient.shape[2]
     with_points = sums.shape[2] > channels
@@ -160,16 +176,24 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
 
 
 @compiled(nogil=True)
-def _total(sums, first, out):
-    """Sum over the bands of a picture in their order; over all pictures where they share one set of rows."""
+def _take(sums, first, out):
+    """Take the columns from `first` on, of the first table of every group."""
     each = sums.shape[0] // out.shape[0]
     for n in range(out.shape[0]):
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):
-                total = 0.0
-                for unit in range(n * each, (n + 1) * each):
-                    total += sums[unit, row, first + column]
-                out[n, row, column] = total
+                out[n, row, column] = sums[n * each, row, first + column]
+
+
+@compiled(nogil=True)
+def _add_up(sums, step, each):
+    """Add every `step`-th table to the first one of its group of `each`, in their order."""
+    flat = sums.reshape(sums.shape[0], -1)
+    for unit in range(0, sums.shape[0], step):
+        if unit % each:
+            target, source = flat[unit - unit % each], flat[unit]
+            for n in range(target.shape[0]):
+                target[n] += source[n]
 
 
 @compiled(nogil=True)

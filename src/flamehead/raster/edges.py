@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 from torch import Tensor
+
+from flamehead.raster._remember import remembered
 
 __all__ = ["Edges", "edges_of"]
 
@@ -31,10 +32,6 @@ class Edges:
     """int32 corners of the faces."""
 
 
-_KNOWN: dict[int, tuple[weakref.ref[Tensor], int, Edges]] = {}
-"""By identity of the tensor of faces, with the version of its contents; entries leave with their tensor."""
-
-
 def edges_of(faces: Int[Tensor, "F 3"]) -> Edges:
     """The edges of a mesh; remembered for as long as the tensor lives and is not written to.
 
@@ -42,13 +39,7 @@ def edges_of(faces: Int[Tensor, "F 3"]) -> Edges:
         >>> edges_of(torch.tensor([[0, 1, 2], [2, 1, 3]])).vertices.tolist()
         [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
     """
-    key, version = id(faces), faces._version
-    known = _KNOWN.get(key)
-    if known is not None and known[0]() is faces and known[1] == version:
-        return known[2]
-    edges = _find(faces.detach().cpu().numpy())
-    _KNOWN[key] = (weakref.ref(faces, lambda _: _KNOWN.pop(key, None)), version, edges)
-    return edges
+    return remembered(faces, "edges", lambda rows: _find(rows.detach().cpu().numpy()))
 
 
 def _find(faces: Int[np.ndarray, "F 3"]) -> Edges:

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
 from flamehead.raster._grid import SUBPIXEL
+from flamehead.raster._remember import extent
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["barycentric_at", "interpolate", "interpolate_plain", "snapped"]
@@ -128,7 +129,7 @@ def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: F
 def check_rows(count: int, faces: Tensor, fragments: Fragments) -> None:
     """Refuse faces that name missing vertices, and fragments that name missing faces."""
     for what, rows, least, end in (("faces", faces, 0, count), ("face_ids", fragments.face_ids, -1, len(faces))):
-        low, high = map(int, rows.aminmax()) if rows.numel() else (0, -1)
+        low, high = extent(rows)
         if low < least or high >= end:
             raise InputError(
                 f"{what} hold rows {low} to {high}, but there are {end} rows from 0 on; "
