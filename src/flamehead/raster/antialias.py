@@ -61,6 +61,7 @@ def antialias(
         InputError: Shapes that do not fit together, or faces or vertices that are not there.
 
     Example:
+        >>> from flamehead.raster import rasterize
         >>> points = torch.tensor([[1.25, -9.0, 1.0], [1.25, 9.0, 1.0], [90.0, 0.0, 1.0]])
         >>> faces = torch.tensor([[0, 1, 2]])
         >>> seen = rasterize(points, faces, (4, 1))

@@ -36,6 +36,7 @@ def edges_of(faces: Int[Tensor, "F 3"]) -> Edges:
     """The edges of a mesh; remembered for as long as the tensor lives and is not written to.
 
     Example:
+        >>> import torch
         >>> edges_of(torch.tensor([[0, 1, 2], [2, 1, 3]])).vertices.tolist()
         [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
     """

@@ -47,6 +47,7 @@ def interpolate(
         InputError: Shapes that do not fit together, or faces or vertices that are not there.
 
     Example:
+        >>> from flamehead.raster import rasterize
         >>> points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 4.0, 1.0], [4.0, 0.0, 1.0]])
         >>> seen = rasterize(points, torch.tensor([[0, 1, 2]]), (4, 4))
         >>> interpolate(points, torch.tensor([[0, 1, 2]]), seen)[1, 0]
