@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu_fill import BINS, BLOCK, fill, prepare
 from flamehead.raster._lanes import LANES
@@ -41,23 +42,21 @@ def rasterize(
     """See `flamehead.raster.rasterize`; float32 points and int32 faces, contiguous, on the CPU."""
     width, height = size
     batch, pixels = len(points), width * height
-    ids = np.empty((batch, pixels), dtype=np.int32)
-    barycentric = np.empty((batch, 3 * pixels), dtype=np.float32)
-    depth = np.empty((batch, pixels), dtype=np.float32)
+    ids = empty(batch, pixels, dtype=torch.int32)
+    barycentric, depth = (empty(batch, n * pixels, dtype=torch.float32) for n in (3, 1))
     workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)
     share = max(1, workers // batch) if batch else 1
     triangles, jobs = faces.numpy(), []
     for n, each in enumerate(points.numpy()):
         corners, counts = np.empty((len(each), 4)), np.zeros(BINS, dtype=np.int64)
         prepare(each, height, perspective, corners, counts)
-        outputs = ids[n], barycentric[n], depth[n]
+        outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
         for first, last in _strips(counts, size, share):
             job = partial(_fill, each, corners, triangles, width, first, last, cull, perspective, near, outputs)
             jobs.append(job)
     run(jobs, workers)
-    planes = torch.from_numpy(barycentric.reshape(batch, 3, height, width))
-    flat = (torch.from_numpy(x.reshape(batch, height, width)) for x in (ids, depth))
-    return Fragments(next(flat), planes.movedim(1, -1), next(flat))
+    planes = barycentric.view(batch, 3, height, width)
+    return Fragments(ids.view(batch, height, width), planes.movedim(1, -1), depth.view(batch, height, width))
 
 
 def _fill(
