@@ -1,11 +1,9 @@
-"""The rasterizer in numba: a visibility pass over triangles, then barycentrics for the pixels that won.
-
-The inner loop of the visibility pass runs over blocks of a fixed number of pixels without branches, which LLVM turns
-into vector instructions; rows are padded by one block so that it may run over their end. Edge functions are integers
-held in float64, see `_grid.SUBPIXEL`.
-"""
+"""The rasterizer in numba: rows are shared among threads, whose number does not change a bit of the result."""
 
 from __future__ import annotations
+
+import threading
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,28 +11,90 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._grid import HALF, NEAR, SUBPIXEL
+from flamehead.raster._cpu_fill import BINS, BLOCK, fill, prepare
+from flamehead.raster._lanes import LANES
+from flamehead.raster._threads import run, threads_for
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["gather", "rasterize"]
 
-_LANES = 16
+_MOST_SCRATCH = 2**21
+"""Numbers in a thread's working memory, 8 MiB: taller pictures are done in several strips."""
+
+_FACE_SECONDS, _PIXEL_SECONDS = 4e-8, 1.5e-9
+"""What a triangle and a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
+
+_own = threading.local()
 
 
 def rasterize(
-    points: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], size: tuple[int, int], *, cull: bool
+    points: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    size: tuple[int, int],
+    *,
+    cull: bool,
+    perspective: bool,
+    near: float,
+    threads: int | None = None,
 ) -> Fragments:
-    """See `flamehead.raster.rasterize`."""
+    """See `flamehead.raster.rasterize`; float32 points and int32 faces, contiguous, on the CPU."""
     width, height = size
-    corners, triangles = points.numpy(), faces.numpy()
-    padded_ids = np.full((height, width + _LANES), -1, dtype=np.int32)
-    nearest = np.zeros((height, width + _LANES), dtype=np.float32)
-    _show(corners, triangles, width, height, cull, padded_ids, nearest)
-    ids = np.empty((height, width), dtype=np.int32)
-    barycentric = np.empty((height, width, 3), dtype=np.float32)
-    depth = np.empty((height, width), dtype=np.float32)
-    _resolve(corners, triangles, padded_ids, ids, barycentric, depth)
-    return Fragments(torch.from_numpy(ids), torch.from_numpy(barycentric), torch.from_numpy(depth))
+    batch, pixels = len(points), width * height
+    ids = np.empty((batch, pixels), dtype=np.int32)
+    barycentric = np.empty((batch, 3 * pixels), dtype=np.float32)
+    depth = np.empty((batch, pixels), dtype=np.float32)
+    workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)
+    share = max(1, workers // batch) if batch else 1
+    triangles, jobs = faces.numpy(), []
+    for n, each in enumerate(points.numpy()):
+        corners, counts = np.empty((len(each), 4)), np.zeros(BINS, dtype=np.int64)
+        prepare(each, height, perspective, corners, counts)
+        outputs = ids[n], barycentric[n], depth[n]
+        for first, last in _strips(counts, size, share):
+            job = partial(_fill, each, corners, triangles, width, first, last, cull, perspective, near, outputs)
+            jobs.append(job)
+    run(jobs, workers)
+    planes = torch.from_numpy(barycentric.reshape(batch, 3, height, width))
+    flat = (torch.from_numpy(x.reshape(batch, height, width)) for x in (ids, depth))
+    return Fragments(next(flat), planes.movedim(1, -1), next(flat))
+
+
+def _fill(
+    points: np.ndarray,
+    corners: np.ndarray,
+    triangles: np.ndarray,
+    width: int,
+    first: int,
+    last: int,
+    cull: bool,
+    perspective: bool,
+    near: float,
+    outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    needed = (last - first) * ((width + LANES - 1) // LANES) * BLOCK
+    # Kept from call to call: fresh memory costs more to touch than the triangles do.
+    scratch = getattr(_own, "scratch", None)
+    if scratch is None or len(scratch) < needed:
+        scratch = _own.scratch = np.empty(needed, dtype=np.float32)
+    fill(points, corners, triangles, width, first, last, cull, perspective, near, scratch, *outputs)
+
+
+def _strips(counts: np.ndarray, size: tuple[int, int], share: int) -> list[tuple[int, int]]:
+    """Cut the rows into `share` strips of like work, and those further into ones that fit the working memory."""
+    width, height = size
+    most = max(1, _MOST_SCRATCH // ((width + LANES - 1) // LANES * BLOCK))
+    ends = [0, height]
+    if share > 1:
+        # Rows cost something even where they are empty.
+        work = np.cumsum(np.concatenate([[0.0], counts + counts.sum() / len(counts) + 1.0]))
+        cuts = np.interp(work[-1] * np.arange(1, share) / share, work, np.linspace(0, height, len(work)))
+        ends = [0, *np.rint(cuts).astype(int).tolist(), height]
+    strips = []
+    for first, last in zip(ends[:-1], ends[1:], strict=True):
+        parts = max(1, -(-(last - first) // most))
+        edges = [first + (last - first) * part // parts for part in range(parts + 1)]
+        strips += [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+    return strips
 
 
 def gather(
@@ -47,106 +107,6 @@ def gather(
     out = np.empty((len(face_ids), attributes.shape[1]), dtype=np.float32)
     _gather(attributes.numpy(), faces.numpy(), face_ids.numpy(), barycentric.numpy(), out)
     return torch.from_numpy(out)
-
-
-@compiled(inline="always")
-def _snap(value):
-    """Nearest position on the sub-pixel grid; NaN and infinity stay what they are."""
-    return np.floor(np.float64(value) * SUBPIXEL + 0.5)
-
-
-@compiled(inline="always")
-def _edge(ax, ay, bx, by, sign):
-    """Coefficients of `e(x, y) = slope_x x + slope_y y + offset`, positive inside, and the least value that is inside.
-
-    Reversing the edge negates every coefficient exactly. The least value is the top-left rule: 0 for the triangle on
-    the right of an edge, or below it where it is level, and 1, the next integer, for the other one.
-    """
-    slope_x, slope_y, offset = sign * (ay - by), sign * (bx - ax), sign * (ax * by - bx * ay)
-    least = 0.0 if slope_x > 0.0 or (slope_x == 0.0 and slope_y > 0.0) else 1.0
-    return slope_x, slope_y, offset, least
-
-
-@compiled(nogil=True)
-def _show(points, faces, width, height, cull, ids, nearest):
-    """Write the face with the greatest 1/z at every pixel; the first one wins a tie."""
-    for face in range(faces.shape[0]):
-        i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-        z0, z1, z2 = np.float64(points[i, 2]), np.float64(points[j, 2]), np.float64(points[k, 2])
-        # Comparisons with NaN are false, so the negated form drops it too.
-        if not (NEAR < z0 < np.inf and NEAR < z1 < np.inf and NEAR < z2 < np.inf):
-            continue
-        x0, x1, x2 = _snap(points[i, 0]), _snap(points[j, 0]), _snap(points[k, 0])
-        y0, y1, y2 = _snap(points[i, 1]), _snap(points[j, 1]), _snap(points[k, 1])
-        # The columns and rows whose centres lie in the bounding box, still as floats: huge values must not reach int().
-        left = max(0.0, np.ceil((min(x0, x1, x2) - HALF) / SUBPIXEL))
-        right = min(width - 1.0, np.floor((max(x0, x1, x2) - HALF) / SUBPIXEL))
-        top = max(0.0, np.ceil((min(y0, y1, y2) - HALF) / SUBPIXEL))
-        bottom = min(height - 1.0, np.floor((max(y0, y1, y2) - HALF) / SUBPIXEL))
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        # The area of a triangle with a NaN or an infinite corner is not finite.
-        if not (left <= right and top <= bottom and np.isfinite(area)) or area == 0.0 or (cull and area > 0.0):
-            continue
-        sign = 1.0 if area > 0.0 else -1.0
-        ax, ay, a, a_least = _edge(x1, y1, x2, y2, sign)
-        bx, by, b, b_least = _edge(x2, y2, x0, y0, sign)
-        cx, cy, c, c_least = _edge(x0, y0, x1, y1, sign)
-        # 1/z is linear on the screen; measured from a corner it suffers no cancellation.
-        inverse, d1, d2 = 1.0 / z0, 1.0 / z1 - 1.0 / z0, 1.0 / z2 - 1.0 / z0
-        inverse_x = (d1 * (y2 - y0) - d2 * (y1 - y0)) / area
-        inverse_y = (d2 * (x1 - x0) - d1 * (x2 - x0)) / area
-        for row in range(int(top), int(bottom) + 1):
-            y = row * SUBPIXEL + HALF
-            a_row, b_row, c_row = ay * y + a, by * y + b, cy * y + c
-            inverse_row = inverse + inverse_y * (y - y0)
-            for first in range(int(left), int(right) + 1, _LANES):
-                block, block_ids = nearest[row, first : first + _LANES], ids[row, first : first + _LANES]
-                start = first * SUBPIXEL + HALF
-                for lane in range(_LANES):
-                    x = start + lane * SUBPIXEL
-                    value = np.float32(inverse_row + inverse_x * (x - x0))
-                    old, old_id = block[lane], block_ids[lane]
-                    seen = (
-                        (ax * x + a_row >= a_least)
-                        & (bx * x + b_row >= b_least)
-                        & (cx * x + c_row >= c_least)
-                        & (value > old)
-                    )
-                    block[lane] = value if seen else old
-                    block_ids[lane] = np.int32(face) if seen else old_id
-
-
-@compiled(nogil=True)
-def _resolve(points, faces, padded_ids, ids, barycentric, depth):
-    """Perspective-correct barycentrics `e_k / z_k / sum`, and depth, from the ids; setup is shared along a run."""
-    height, width = ids.shape
-    x0 = x1 = x2 = y0 = y1 = y2 = w0 = w1 = w2 = area = 0.0
-    for row in range(height):
-        y = row * SUBPIXEL + HALF
-        last = -1
-        for column in range(width):
-            face = padded_ids[row, column]
-            ids[row, column] = face
-            if face < 0:
-                barycentric[row, column, 0] = barycentric[row, column, 1] = barycentric[row, column, 2] = 0.0
-                depth[row, column] = np.inf
-                continue
-            if face != last:
-                last = face
-                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-                x0, x1, x2 = _snap(points[i, 0]), _snap(points[j, 0]), _snap(points[k, 0])
-                y0, y1, y2 = _snap(points[i, 1]), _snap(points[j, 1]), _snap(points[k, 1])
-                w0, w1, w2 = 1.0 / points[i, 2], 1.0 / points[j, 2], 1.0 / points[k, 2]
-                area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-            x = column * SUBPIXEL + HALF
-            b0 = ((x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)) * w0
-            b1 = ((x0 - x2) * (y - y2) - (y0 - y2) * (x - x2)) * w1
-            b2 = ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) * w2
-            scale = 1.0 / (b0 + b1 + b2)
-            barycentric[row, column, 0] = b0 * scale
-            barycentric[row, column, 1] = b1 * scale
-            barycentric[row, column, 2] = b2 * scale
-            depth[row, column] = area * scale
 
 
 @compiled(nogil=True)

@@ -10,5 +10,8 @@ exact in float64, so neighbouring triangles can never both claim a pixel, nor bo
 HALF = 0.5 * SUBPIXEL
 """A pixel's centre, measured from its corner."""
 
-NEAR = 1e-6
-"""Triangles with a corner at this view depth or nearer are not drawn; there is no clipping."""
+NEAR = 1e-3
+"""The default near plane, in the unit of the points: a millimetre for a head in metres."""
+
+MOST_FACES = 2**24
+"""The numbers of faces travel through float32 registers."""

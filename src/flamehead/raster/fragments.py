@@ -17,15 +17,15 @@ __all__ = ["Fragments", "gather", "interpolate"]
 class Fragments:
     """The nearest triangle at every pixel centre."""
 
-    face_ids: Int[Tensor, "H W"]
+    face_ids: Int[Tensor, "*batch H W"]
     """int32 row of `faces`; -1 is background."""
-    barycentric: Float[Tensor, "H W 3"]
-    """float32, perspective-correct, at least 0, rows sum to 1; 0 in the background."""
-    depth: Float[Tensor, "H W"]
+    barycentric: Float[Tensor, "*batch H W 3"]
+    """float32, perspective-correct, at least 0, rows sum to 1; 0 in the background. May be a view of three planes."""
+    depth: Float[Tensor, "*batch H W"]
     """float32 view depth z in the unit of the input; +inf in the background."""
 
     @property
-    def covered(self) -> Bool[Tensor, "H W"]:
+    def covered(self) -> Bool[Tensor, "*batch H W"]:
         """Where a triangle is seen."""
         return self.face_ids >= 0
 

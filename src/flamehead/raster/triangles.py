@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.errors import InputError
+from flamehead.raster._grid import MOST_FACES, NEAR
 from flamehead.raster.fragments import Fragments, interpolate
 
 __all__ = ["Backend", "rasterize", "warmup"]
@@ -18,28 +20,37 @@ Backend = Literal["numba", "reference"]
 
 
 def rasterize(
-    points: Float[Tensor, "V 3"],
+    points: Float[Tensor, "*batch V 3"],
     faces: Int[Tensor, "F 3"],
     size: tuple[int, int],
     *,
     cull: bool = False,
+    perspective: bool = True,
+    near: float = NEAR,
+    threads: int | None = None,
     backend: Backend | None = None,
 ) -> Fragments:
-    """Find the nearest triangle at every pixel centre; no gradients.
+    """Find the nearest triangle at every pixel centre; for gradients see `interpolate` and `antialias`.
 
     Corners are snapped to 1/1024 pixel and pixels on an edge follow the top-left rule, so triangles that share an edge
     cover each pixel along it exactly once. Results do not depend on the machine's load or number of threads; where two
     triangles are equally near the first one wins.
 
-    Limits: nothing is clipped. A triangle with a corner at depth 1e-6 or nearer, or with a corner that is not finite,
-    is left out whole; so is one without area. Coverage exactly once is guaranteed up to 2**15 pixels from the image.
+    Triangles that cross the near plane are cut there. A corner behind the camera keeps the coordinates that the
+    projection gives it, `x = fx X / z + cx` with its negative z, which is what `geometry.camera.project` returns.
+
+    Limits: a triangle with a corner that is not finite, or without area, is left out. Coverage exactly once is
+    guaranteed up to 2**15 pixels from the image.
 
     Args:
         points: (x, y) in pixels, pixel centres at +0.5, y down; z is view depth, positive in front of the camera.
         faces: Corners as rows of `points`, counter-clockwise seen from outside the object.
         size: (width, height) in pixels.
         cull: Leave out triangles that show their back.
-        backend: `None` follows the device of `points`: numba on the CPU.
+        perspective: False for a parallel projection: barycentrics are linear on the screen, and depth has any sign.
+        near: Depth of the near plane in the unit of the points; nothing nearer is drawn. Parallel projections have none.
+        threads: At most so many; `None` follows the size of the job and `torch.get_num_threads()`.
+        backend: `None` follows the device of `points`: numba on the CPU, triton on CUDA.
 
     Raises:
         InputError: Wrong shapes, a size below 1, faces that name missing points, or a device without a backend.
@@ -49,8 +60,11 @@ def rasterize(
         >>> rasterize(points, torch.tensor([[0, 1, 2]]), (4, 4)).covered.sum()
         tensor(6)
     """
-    _check(points, faces, size)
-    points, faces = points.detach().float().contiguous(), faces.detach().int().contiguous()
+    _check(points, faces, size, near if perspective else NEAR)
+    batch = points.shape[:-2]
+    points = points.detach().float().reshape(math.prod(batch), *points.shape[-2:]).contiguous()
+    faces = faces.detach().to(points.device, torch.int32).contiguous()
+    options = {"cull": cull, "perspective": perspective, "near": float(near)}
     match backend or _default_backend(points):
         case "numba":
             # Imported here: numba costs a second, and nothing else in this room needs it.
@@ -58,13 +72,15 @@ def rasterize(
 
             if points.device.type != "cpu":
                 raise InputError(f"The numba backend needs CPU tensors, got {points.device}; move them with `.cpu()`.")
-            return _cpu.rasterize(points, faces.cpu(), size, cull=cull)
+            seen = _cpu.rasterize(points, faces, size, threads=threads, **options)
         case "reference":
             from flamehead.raster import _reference
 
-            return _reference.rasterize(points, faces.to(points.device), size, cull=cull)
+            seen = _reference.rasterize(points, faces, size, **options)
         case other:
             raise InputError(f"There is no rasterizer backend {other!r}; choose 'numba' or 'reference'.")
+    parts = seen.face_ids, seen.barycentric, seen.depth
+    return Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
 
 
 def warmup() -> None:
@@ -83,11 +99,15 @@ def _default_backend(points: Tensor) -> Backend:
     )
 
 
-def _check(points: Tensor, faces: Tensor, size: tuple[int, int]) -> None:
-    if points.ndim != 2 or points.shape[1] != 3:
+def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) -> None:
+    if points.ndim < 2 or points.shape[-1] != 3:
         raise InputError(
-            f"rasterize() needs points of shape (V, 3), got {tuple(points.shape)}; pass one mesh at a time."
+            f"rasterize() needs points of shape (*batch, V, 3), got {tuple(points.shape)}: x, y in pixels, and depth."
         )
+    if not 0 < near < math.inf:
+        raise InputError(f"rasterize() needs a near plane in front of the camera, got near={near}; give a small depth.")
+    if len(faces) >= MOST_FACES:
+        raise InputError(f"rasterize() takes up to {MOST_FACES:,} faces, got {len(faces):,}; draw the mesh in parts.")
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.is_floating_point():
         raise InputError(
             f"rasterize() needs whole-number faces of shape (F, 3), got {faces.dtype} {tuple(faces.shape)}."
@@ -95,8 +115,8 @@ def _check(points: Tensor, faces: Tensor, size: tuple[int, int]) -> None:
     if min(size) < 1:
         raise InputError(f"rasterize() needs a (width, height) of at least 1 pixel each, got {size}.")
     low, high = map(int, faces.aminmax()) if len(faces) else (0, -1)
-    if low < 0 or high >= len(points):
+    if low < 0 or high >= points.shape[-2]:
         raise InputError(
-            f"faces name points {low} to {high}, but there are {len(points)} points from 0 on; "
+            f"faces name points {low} to {high}, but there are {points.shape[-2]} points from 0 on; "
             "the faces belong to another mesh."
         )
