@@ -119,7 +119,7 @@ def test_what_is_not_seen_does_not_leak():
     gradient[ids < 0] = torch.nan
     image = _triton_gradients.interpolate(attributes.to(DEVICE), more, ids, weights)
     found = _triton_gradients.interpolate_backward(gradient, attributes.to(DEVICE), unseen, more, ids, weights)
-    assert found[1] is not None and all(x.isfinite().all() for x in (image, *found))
+    assert found[1] is not None and all(x.isfinite().all() for x in (image, found[0], found[1]))
     assert (image[ids < 0] == 0).all()
 
 
