@@ -1,13 +1,17 @@
 """Values at vertices spread over pixels: exact for linear functions, differentiable, and sealed against leaks."""
 
+from typing import Literal
+
 import pytest
 import torch
 
 from flamehead.errors import InputError
-from flamehead.raster import gather, interpolate, rasterize
+from flamehead.raster import Fragments, gather, interpolate, rasterize
+from flamehead.raster.interpolate import interpolate_plain
 
 FACES = torch.tensor([[0, 1, 2], [2, 1, 3]])
 SIZE = (21, 17)
+BACKENDS: list[Literal["numba", "reference"]] = ["numba", "reference"]
 
 
 def quad(dtype=torch.float64):
@@ -67,3 +71,170 @@ def test_nothing_seen_gives_zeros():
 def test_rows_that_do_not_exist_are_refused(faces, ids):
     with pytest.raises(InputError, match="one mesh"):
         gather(torch.ones(3, 1), torch.tensor(faces), torch.tensor(ids), torch.ones(1, 3) / 3)
+
+
+def scene(seed: int, n_faces: int = 12, size=(33, 27), behind: bool = False):
+    """Random triangles with corners on the grid of 1/1024 pixel, two pictures, and what is seen of them."""
+    generator = torch.Generator().manual_seed(seed)
+    faces = torch.arange(3 * n_faces).reshape(-1, 3)
+    spread = torch.tensor([float(size[0]), float(size[1]), 2.0])
+    points = torch.rand(2, 3 * n_faces, 3, generator=generator) * spread + torch.tensor([0.0, 0.0, 1.0])
+    points[..., :2] = torch.round(points[..., :2] * 1024) / 1024
+    return points, faces, several(points, faces, size)
+
+
+def several(points, faces, size, **options):
+    """Pictures one at a time, as a batch."""
+    each = [rasterize(p, faces, size, **options) for p in points]
+    return Fragments(*(torch.stack([getattr(f, name) for f in each]) for name in ("face_ids", "barycentric", "depth")))
+
+
+def gradients(function, *inputs):
+    """Of a random weighting of the output; the same weights for every shape."""
+    inputs = [x.detach().clone().requires_grad_() for x in inputs]
+    out = function(*inputs)
+    weights = torch.rand(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return out.detach(), torch.autograd.grad((out.double() * weights).sum(), inputs)
+
+
+@pytest.mark.parametrize("perspective", [True, False])
+def test_plain_gradients_are_those_of_the_plain_values(perspective):
+    points, faces, seen = scene(0, 3, (9, 8))
+    values = torch.rand(9, 2, dtype=torch.float64)
+
+    def plain(values, points):
+        return interpolate_plain(values, faces, seen, points=points, perspective=perspective)
+
+    inputs = values.requires_grad_(), points.double().requires_grad_()
+    assert torch.autograd.gradcheck(plain, inputs, eps=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("perspective", [True, False])
+def test_compiled_gradients_are_the_plain_ones(perspective, channels, shared):
+    points, faces, seen = scene(channels)
+    if not perspective:
+        seen = Fragments(seen.face_ids, affine(points, faces, seen), seen.depth)
+    values = torch.rand(*(() if shared else (2,)), points.shape[1], channels)
+
+    def run(backend: Literal["numba", "reference"]):
+        return gradients(
+            lambda v, p: interpolate(v, faces, seen, points=p, perspective=perspective, backend=backend),
+            values,
+            points,
+        )
+
+    (fast, fast_grads), (slow, slow_grads) = run("numba"), run("reference")
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    for a, b in zip(fast_grads, slow_grads, strict=True):
+        assert a.shape == b.shape and a.abs().max() > 0.1
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().median() + 1))
+
+
+def affine(points, faces, seen):
+    """Barycentrics of a parallel projection, for the same visibility."""
+    weights = interpolate_plain(torch.eye(3).repeat(len(faces), 1), faces, seen, points=points, perspective=False)
+    return weights
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_to_points_are_those_of_rasterizing_again(dtype):
+    """Differences across whole steps of the grid, through the rasterizer itself; visibility does not change inside."""
+    generator = torch.Generator().manual_seed(4)
+    _, points = quad()
+    points[:, :2] = torch.round(points[:, :2] * 1024) / 1024
+    face = FACES[:1]
+    values = torch.rand(4, 3, generator=generator).to(dtype)
+    weights = torch.rand(17, 21, 3, generator=generator, dtype=torch.float64)
+    seen = rasterize(points, face, SIZE)
+    inside = (seen.barycentric > 0.05).all(-1)
+
+    def loss(points, fragments):
+        return (interpolate(values, face, fragments, points=points).double() * weights)[inside].sum()
+
+    wanted = points.detach().clone().requires_grad_()
+    loss(wanted, seen).backward()
+    assert wanted.grad is not None
+    for vertex in range(3):
+        for axis in range(3):
+            step = torch.zeros_like(points)
+            step[vertex, axis] = 16 / 1024 if axis < 2 else 0.01
+            up, down = (float(loss(points, rasterize(points + s * step, face, SIZE))) for s in (1, -1))
+            slope = (up - down) / (2 * float(step[vertex, axis]))
+            assert float(wanted.grad[vertex, axis]) == pytest.approx(slope, rel=2e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_reach_corners_behind_the_camera(backend):
+    """A corner behind the camera keeps a signed depth; the same surface cut in front of it has the same gradient."""
+    # In homogeneous corners h = z (x, y, 1) the triangle is an ordinary one.
+    space = torch.tensor([[-2.0, 0.5, 2.0], [2.5, 0.6, 3.0], [0.1, -0.4, -0.5]], dtype=torch.float64)
+    faces = torch.tensor([[0, 1, 2]])
+
+    def to_points(space):
+        return torch.cat([8.0 * space[:, :2] / space[:, 2:] + 8.0, space[:, 2:]], dim=1)
+
+    rays = torch.stack(torch.meshgrid(torch.arange(16), torch.arange(16), indexing="xy"), dim=-1).double() + 0.5
+    rays = torch.cat([(rays - 8.0) / 8.0, torch.ones(16, 16, 1, dtype=torch.float64)], dim=-1)
+    weights = torch.linalg.solve(space.T, rays.reshape(-1, 3).T).T.reshape(16, 16, 3)
+    covered = (weights > 0).all(-1)
+    assert covered.sum() > 20
+    barycentric = torch.where(covered[..., None], weights / weights.sum(-1, keepdim=True), 0.0)
+    seen = Fragments(
+        torch.where(covered, 0, -1).int(), barycentric, torch.where(covered, 1 / weights.sum(-1), torch.inf)
+    )
+    values = torch.rand(3, 2, dtype=torch.float64)
+
+    def through_space(space):
+        a = torch.linalg.solve(space.T, rays.reshape(-1, 3).T).T.reshape(16, 16, 3)
+        return torch.where(covered[..., None], a / a.sum(-1, keepdim=True) @ values, 0.0)
+
+    image, (found,) = gradients(lambda s: interpolate(values, faces, seen, points=to_points(s), backend=backend), space)
+    exact, (wanted,) = gradients(through_space, space)
+    torch.testing.assert_close(image, exact, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    points, faces, _ = scene(5, 40)
+    points[..., :2] *= 12
+    seen = several(points, faces, (400, 320))
+    values = torch.rand(points.shape[1], 5)
+    one, two, three = (
+        gradients(lambda v, p, n=n: interpolate(v, faces, seen, points=p, threads=n), values, points) for n in (1, 2, 3)
+    )
+    for other in (two, three):
+        assert torch.equal(one[0], other[0])
+        assert all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bad_vertices_spoil_no_other_gradient(backend):
+    points, faces, _ = scene(6)
+    bad = torch.tensor([[torch.nan, 1.0, 2.0], [4.0, torch.inf, 1.0], [3.0, 3.0, -1.0]])
+    spoiled = torch.cat([points, bad.expand(2, 3, 3)], dim=1)
+    more = torch.cat([faces, torch.tensor([[0, 1, 36], [36, 37, 2], [3, 37, 38]])])
+    seen, clean = several(spoiled, more, (33, 27)), several(points, faces, (33, 27))
+    keep = (seen.face_ids == clean.face_ids).all()
+    assert keep
+    values = torch.rand(39, 3)
+    values[36:] = torch.nan
+    dirty = gradients(lambda v, p: interpolate(v, more, seen, points=p, backend=backend), values, spoiled)
+    wanted = gradients(lambda v, p: interpolate(v, faces, clean, points=p, backend=backend), values[:36], points)
+    assert torch.equal(dirty[0], wanted[0])
+    for a, b in zip(dirty[1], wanted[1], strict=True):
+        assert torch.equal(a[..., :36, :], b) and (a[..., 36:, :] == 0).all()
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    _, points = quad()
+    seen = rasterize(points, FACES, SIZE)
+    with pytest.raises(InputError, match="floating-point rows for every vertex"):
+        interpolate(torch.ones(3, 4, 2), FACES, seen)
+    with pytest.raises(InputError, match="one mesh"):
+        interpolate(torch.ones(3, 2), FACES, seen)
+    with pytest.raises(InputError, match="'numba' or 'reference'"):
+        interpolate(torch.ones(4, 2), FACES, seen, backend="cuda")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="threads"):
+        interpolate(torch.ones(4, 2), FACES, seen, threads=0)

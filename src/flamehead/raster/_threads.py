@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
 
 import torch
 
 from flamehead.errors import InputError
 
-__all__ = ["run", "threads_for"]
+__all__ = ["ranges", "run", "threads_for"]
 
 _WORTH_A_THREAD = 0.25e-3
 """Seconds of work that repay waking a thread, which takes some 0.05 ms."""
@@ -45,6 +48,13 @@ def run(jobs: Sequence[Callable[[], None]], threads: int) -> None:
         raise error
 
 
+def ranges(kernel: Callable[..., None], units: int, threads: int, *arguments: Any) -> list[Callable[[], None]]:
+    """Jobs `kernel(first, last, *arguments)` that cover the units from 0 on, one for each thread."""
+    parts = max(1, min(threads, units))
+    ends = [units * part // parts for part in range(parts + 1)]
+    return [partial(kernel, first, last, *arguments) for first, last in pairwise(ends)]
+
+
 def _every(jobs: Sequence[Callable[[], None]]) -> None:
     for job in jobs:
         job()
@@ -53,3 +63,8 @@ def _every(jobs: Sequence[Callable[[], None]]) -> None:
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "flamehead-raster")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has none of the pool's threads, and would wait for them for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

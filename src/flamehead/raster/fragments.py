@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flamehead.errors import InputError
 
-__all__ = ["Fragments", "gather", "interpolate"]
+__all__ = ["Fragments", "gather"]
 
 
 @dataclass(frozen=True)
@@ -30,28 +30,13 @@ class Fragments:
         return self.face_ids >= 0
 
 
-def interpolate(
-    attributes: Float[Tensor, "V C"], faces: Int[Tensor, "F 3"], fragments: Fragments
-) -> Float[Tensor, "H W C"]:
-    """Spread values at vertices over the pixels: `sum_k barycentric_k * attributes[faces[id, k]]`; 0 in the background.
-
-    Differentiable with respect to `attributes`. Only covered pixels are touched, so values at vertices that are not
-    seen cannot leak into the picture, whatever they are.
-    """
-    height, width = fragments.face_ids.shape
-    where = fragments.covered.flatten().nonzero().squeeze(1)
-    ids, barycentric = fragments.face_ids.flatten()[where], fragments.barycentric.reshape(-1, 3)[where]
-    image = torch.zeros(height * width, attributes.shape[1], dtype=attributes.dtype, device=attributes.device)
-    return image.index_copy(0, where, gather(attributes, faces, ids, barycentric)).reshape(height, width, -1)
-
-
 def gather(
     attributes: Float[Tensor, "V C"],
     faces: Int[Tensor, "F 3"],
     face_ids: Int[Tensor, "N"],
     barycentric: Float[Tensor, "N 3"],
 ) -> Float[Tensor, "N C"]:
-    """`interpolate` for a list of surface points: `sum_k barycentric[n, k] * attributes[faces[face_ids[n], k]]`.
+    """Values at a list of surface points: `sum_k barycentric[n, k] * attributes[faces[face_ids[n], k]]`.
 
     Differentiable with respect to `attributes`; where no gradient is asked for, float32 on the CPU is compiled.
 

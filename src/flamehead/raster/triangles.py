@@ -11,7 +11,9 @@ from torch import Tensor
 
 from flamehead.errors import InputError
 from flamehead.raster._grid import MOST_FACES, NEAR
-from flamehead.raster.fragments import Fragments, interpolate
+from flamehead.raster.antialias import antialias
+from flamehead.raster.fragments import Fragments
+from flamehead.raster.interpolate import interpolate
 
 __all__ = ["Backend", "rasterize", "warmup"]
 
@@ -85,9 +87,12 @@ def rasterize(
 
 def warmup() -> None:
     """Compile and cache the kernels, a few seconds once per machine; later processes load them from the cache."""
-    triangle = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]])
+    points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2]])
-    interpolate(triangle, faces, rasterize(triangle, faces, (2, 2), backend="numba"))
+    with torch.enable_grad():
+        seen = rasterize(points, faces, (2, 2), backend="numba")
+        image = interpolate(points, faces, seen, points=points)
+        antialias(image, points, faces, seen).sum().backward()
 
 
 def _default_backend(points: Tensor) -> Backend:

@@ -1,0 +1,279 @@
+"""The silhouette pass in numba; see `_silhouette` for what it finds, and for the same in plain Python.
+
+Positions are those of the rasterizer, whole numbers of 1/1024 pixel. Along axis 0 pairs are neighbours in a row, and a
+line is a row's centre; along axis 1 pairs are neighbours in a column.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flamehead.raster._compile import compiled
+from flamehead.raster._grid import HALF, SUBPIXEL
+
+__all__ = ["blend", "blend_backward", "find_pairs"]
+
+
+@compiled(nogil=True)
+def find_pairs(points, faces, vertices, half_edges, starts, face_edges, face_ids, depth, perspective, tolerance, steps):
+    """The pairs of one picture.
+
+    Returns:
+        (N, 5) pixel A, pixel B, axis, vertex at the low end and at the high end of the edge along the column or row;
+        (N, 4) crossing t, weight, place s between the ends, slope d along / d across.
+    """
+    height, width = face_ids.shape
+    corners, sides = _corners(points), _sides(points, faces, perspective)
+    chosen, inside, count = _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective,
+                                         height, width)  # fmt: skip
+    numbers, values, depths = np.empty((count, 5), np.int32), np.empty((count, 4)), np.empty(count)
+    found = 0
+    for n in range(len(chosen)):
+        edge = chosen[n]
+        for axis in range(2):
+            low, high = vertices[edge, 0], vertices[edge, 1]
+            # Clockwise around a face that shows its front the inside is on the right; along y it is on the left.
+            inward = inside[n] * (-1 if axis == 0 else 1)
+            if corners[low, 1 - axis] > corners[high, 1 - axis]:
+                low, high, inward = high, low, -inward
+            pixels, lines = (width, height) if axis == 0 else (height, width)
+            first, last = _lines(corners[low, 1 - axis], corners[high, 1 - axis], lines)
+            across = corners[high, 1 - axis] - corners[low, 1 - axis]
+            along = corners[high, axis] - corners[low, axis]
+            for line in range(first, last + 1):
+                place = (line * SUBPIXEL + HALF - corners[low, 1 - axis]) / across
+                where = (corners[low, axis] + place * along - HALF) / SUBPIXEL
+                if not 0.0 <= where < pixels - 1.0:
+                    continue
+                cell = int(where)
+                inner, outer = (cell + 1, cell) if inward > 0 else (cell, cell + 1)
+                near = _edge_depth(points, low, high, place, perspective)
+                y, x = (line, outer) if axis == 0 else (outer, line)
+                if _hidden(points, corners, faces, face_ids[y, x], depth[y, x], where, line, axis, near, perspective,
+                           tolerance):  # fmt: skip
+                    continue
+                y, x = (line, inner) if axis == 0 else (inner, line)
+                if not _reaches(edge, face_ids[y, x], inner, inward, line, axis, low, high, corners, points, faces,
+                                sides, half_edges, starts, face_edges, perspective, steps):  # fmt: skip
+                    continue
+                numbers[found, 0] = line * width + cell if axis == 0 else cell * width + line
+                numbers[found, 1] = numbers[found, 0] + (1 if axis == 0 else width)
+                numbers[found, 2], numbers[found, 3], numbers[found, 4] = axis, low, high
+                values[found, 0], values[found, 1] = where - cell, across * across / (across * across + along * along)
+                values[found, 2], values[found, 3] = place, along / across
+                depths[found] = near
+                found += 1
+    return _nearest(numbers[:found], values[:found], depths[:found])
+
+
+@compiled(nogil=True)
+def blend(image, numbers, values, out, differences):
+    """Mix pairs into `out`, a copy of `image` (P, C), and keep what the backward pass needs."""
+    for n in range(numbers.shape[0]):
+        t, weight = values[n, 0], values[n, 1]
+        to, source = (numbers[n, 0], numbers[n, 1]) if t < 0.5 else (numbers[n, 1], numbers[n, 0])
+        share = weight * abs(t - 0.5)
+        for channel in range(image.shape[1]):
+            difference = image[source, channel] - image[to, channel]
+            differences[n, channel] = difference
+            out[to, channel] += share * difference
+
+
+@compiled(nogil=True)
+def blend_backward(gradient, numbers, values, differences, by_image, by_points):
+    """Add to `by_image`, a copy of `gradient` (P, C), and to `by_points` (V, 3)."""
+    for n in range(numbers.shape[0]):
+        t, weight, place, slope = values[n, 0], values[n, 1], values[n, 2], values[n, 3]
+        to, source, sign = numbers[n, 0], numbers[n, 1], -1.0
+        if t >= 0.5:
+            to, source, sign = numbers[n, 1], numbers[n, 0], 1.0
+        share, total = weight * abs(t - 0.5), 0.0
+        for channel in range(gradient.shape[1]):
+            g = gradient[to, channel]
+            total += g * differences[n, channel]
+            by_image[to, channel] -= share * g
+            by_image[source, channel] += share * g
+        total *= sign * weight
+        axis, low, high = numbers[n, 2], numbers[n, 3], numbers[n, 4]
+        by_points[low, axis] += total * (1.0 - place)
+        by_points[high, axis] += total * place
+        by_points[low, 1 - axis] -= total * (1.0 - place) * slope
+        by_points[high, 1 - axis] -= total * place * slope
+
+
+@compiled(nogil=True)
+def _corners(points):
+    """Corners on the rasterizer's grid."""
+    corners = np.empty((points.shape[0], 2))
+    for n in range(points.shape[0]):
+        corners[n, 0] = np.floor(np.float64(points[n, 0]) * SUBPIXEL + 0.5)
+        corners[n, 1] = np.floor(np.float64(points[n, 1]) * SUBPIXEL + 0.5)
+    return corners
+
+
+@compiled(nogil=True)
+def _sides(points, faces, perspective):
+    """-1 for faces that show their front, 1 for their back, 0 for those that are not drawn; signs survive snapping."""
+    sides = np.empty(faces.shape[0], np.int8)
+    for face in range(faces.shape[0]):
+        i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+        x, y = np.float64(points[i, 0]), np.float64(points[i, 1])
+        area = (points[j, 0] - x) * (points[k, 1] - y) - (points[k, 0] - x) * (points[j, 1] - y)
+        z0, z1, z2 = points[i, 2], points[j, 2], points[k, 2]
+        if perspective and (z0 <= 0.0 or z1 <= 0.0 or z2 <= 0.0):
+            # Corners behind the camera are mirrored on the screen.
+            area = 0.0 if z0 <= 0.0 and z1 <= 0.0 and z2 <= 0.0 else area * np.sign(z0) * np.sign(z1) * np.sign(z2)
+        known = np.isfinite(area) and np.isfinite(z0 + z1 + z2)
+        sides[face] = 0 if not known or area == 0.0 else (1 if area > 0.0 else -1)
+    return sides
+
+
+@compiled(nogil=True)
+def _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective, height, width):
+    """Edges with faces on one side only, that side seen from the first vertex to the second, and how many lines they
+    cross at most."""
+    chosen, inside = np.empty(vertices.shape[0], np.int32), np.empty(vertices.shape[0], np.int8)
+    found, count = 0, 0
+    for edge in range(vertices.shape[0]):
+        side, mixed = 0, False
+        for n in range(starts[edge], starts[edge + 1]):
+            one = sides[half_edges[n] // 3] * _direction(faces, half_edges[n], vertices[edge, 0])
+            mixed = mixed or one * side < 0
+            side = one if one != 0 else side
+        if mixed or side == 0:
+            continue
+        i, j = vertices[edge, 0], vertices[edge, 1]
+        if perspective and not (points[i, 2] > 0.0 and points[j, 2] > 0.0):
+            continue
+        for axis in range(2):
+            a, b = corners[i, axis], corners[j, axis]
+            first, last = _lines(min(a, b), max(a, b), width if axis == 0 else height)
+            count += max(0, last - first + 1)
+        chosen[found], inside[found] = edge, side
+        found += 1
+    return chosen[:found], inside[:found], count
+
+
+@compiled(inline="always")
+def _direction(faces, half_edge, vertex):
+    """1 where the half-edge starts at the vertex, -1 where it ends there."""
+    return 1 if faces[half_edge // 3, half_edge % 3] == vertex else -1
+
+
+@compiled(inline="always")
+def _lines(low, high, lines):
+    """First and last line with `low <= centre < high`, clipped to the picture while they are floats."""
+    first = max(0.0, np.ceil((low - HALF) / SUBPIXEL))
+    last = min(lines - 1.0, np.ceil((high - HALF) / SUBPIXEL) - 1.0)
+    # Not finite corners fail the comparison.
+    return (int(first), int(last)) if first <= last else (0, -1)
+
+
+@compiled(inline="always")
+def _edge_depth(points, low, high, place, perspective):
+    a, b = np.float64(points[low, 2]), np.float64(points[high, 2])
+    return 1.0 / ((1.0 - place) / a + place / b) if perspective else a + place * (b - a)
+
+
+@compiled(nogil=True)
+def _hidden(points, corners, faces, face, depth, where, line, axis, near, perspective, tolerance):
+    """Whether the outer pixel's surface lies before the edge, at the pixel and, continued as a plane, at the edge."""
+    limit = near - tolerance * abs(near)
+    if face < 0 or not depth < limit:
+        return False
+    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+    x, y = (where, float(line)) if axis == 0 else (float(line), where)
+    x, y = x * SUBPIXEL + HALF - corners[i, 0], y * SUBPIXEL + HALF - corners[i, 1]
+    x1, y1 = corners[j, 0] - corners[i, 0], corners[j, 1] - corners[i, 1]
+    x2, y2 = corners[k, 0] - corners[i, 0], corners[k, 1] - corners[i, 1]
+    area = x1 * y2 - x2 * y1
+    if area == 0.0:
+        return True
+    z0, z1, z2 = np.float64(points[i, 2]), np.float64(points[j, 2]), np.float64(points[k, 2])
+    if perspective:
+        z0, z1, z2 = 1.0 / z0, 1.0 / z1, 1.0 / z2
+    plane = z0 + ((x * y2 - x2 * y) * (z1 - z0) + (x1 * y - x * y1) * (z2 - z0)) / area
+    if perspective:
+        return plane * limit > 1.0
+    return plane < limit
+
+
+@compiled(nogil=True)
+def _reaches(edge, wanted, inner, inward, line, axis, low, high, corners, points, faces, sides, half_edges, starts,
+             face_edges, perspective, steps):  # fmt: skip
+    """Whether the surface that ends at the edge is what the inner pixel shows: walk to its centre, face by face."""
+    if wanted < 0:
+        return False
+    level, goal = line * SUBPIXEL + HALF, inner * SUBPIXEL + HALF
+    for n in range(starts[edge], starts[edge + 1]):
+        if half_edges[n] // 3 == wanted:
+            return True
+    for n in range(starts[edge], starts[edge + 1]):
+        face, below, above = half_edges[n] // 3, low, high
+        for _ in range(steps):
+            if sides[face] == 0:
+                break
+            corner = _apex(faces, face, below, above)
+            apex = faces[face, corner]
+            if perspective and points[apex, 2] <= 0.0:
+                break
+            if corners[apex, 1 - axis] <= level:
+                below = apex
+            else:
+                above = apex
+            rise = corners[above, 1 - axis] - corners[below, 1 - axis]
+            where = corners[below, axis] + (level - corners[below, 1 - axis]) / rise * (
+                corners[above, axis] - corners[below, axis]
+            )
+            if not (where - goal) * inward <= 0.0:
+                # The centre lies in this face, and yet the pixel shows another one.
+                break
+            # The half-edge from the apex, or the one that ends there.
+            after = faces[face, (corner + 1) % 3]
+            half = 3 * face + (corner if after == below or after == above else (corner + 2) % 3)
+            face = _across(half, faces, sides, half_edges, starts, face_edges)
+            if face == wanted:
+                return True
+            if face < 0:
+                break
+    return False
+
+
+@compiled(inline="always")
+def _apex(faces, face, a, b):
+    """The corner of a face that is neither of two vertices."""
+    if faces[face, 0] != a and faces[face, 0] != b:
+        return 0
+    return 1 if faces[face, 1] != a and faces[face, 1] != b else 2
+
+
+@compiled(inline="always")
+def _across(half, faces, sides, half_edges, starts, face_edges):
+    """The face on the other side of a half-edge, on the screen too; -1 where the surface ends or turns back."""
+    face, vertex = half // 3, faces[half // 3, half % 3]
+    edge = face_edges[face, half % 3]
+    for n in range(starts[edge], starts[edge + 1]):
+        other = half_edges[n]
+        if sides[other // 3] * _direction(faces, other, vertex) == -sides[face]:
+            return other // 3
+    return -1
+
+
+@compiled(nogil=True)
+def _nearest(numbers, values, depths):
+    """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses."""
+    size = 16
+    while size < 2 * len(depths):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    for n in range(len(depths)):
+        key = np.int64(2 * np.int64(numbers[n, 0]) + numbers[n, 2])
+        slot = (key * 2654435761) & (size - 1)
+        while table[slot] >= 0 and (
+            numbers[table[slot], 0] != numbers[n, 0] or numbers[table[slot], 2] != numbers[n, 2]
+        ):
+            slot = (slot + 1) & (size - 1)
+        if table[slot] < 0 or depths[n] < depths[table[slot]]:
+            table[slot] = n
+    kept = np.sort(table[table >= 0])
+    return numbers[kept], values[kept]

@@ -1,0 +1,167 @@
+"""Silhouettes blended over the pixels they cross, which gives visibility a gradient."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from flamehead.errors import InputError
+from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
+from flamehead.raster._silhouette import blend as blend_plain
+from flamehead.raster._silhouette import find_pairs as find_pairs_plain
+from flamehead.raster._threads import ranges, run, threads_for
+from flamehead.raster.edges import Edges, edges_of
+from flamehead.raster.fragments import Fragments
+from flamehead.raster.interpolate import check_rows, snapped
+
+__all__ = ["antialias", "silhouette_pairs"]
+
+Backend = Literal["numba", "reference"]
+
+_SECONDS = 0.5e-3
+"""What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
+
+
+def antialias(
+    image: Float[Tensor, "*batch H W C"],
+    points: Float[Tensor, "*#batch V 3"],
+    faces: Int[Tensor, "F 3"],
+    fragments: Fragments,
+    *,
+    edges: Edges | None = None,
+    perspective: bool = True,
+    threads: int | None = None,
+    backend: Backend | None = None,
+) -> Float[Tensor, "*batch H W C"]:
+    """Blend colours across silhouettes by how far each reaches between pixel centres; gradients to image and points.
+
+    Between neighbouring pixel centres A (t = 0) and B (t = 1) with a visible silhouette at t, A takes `w (1/2 - t)` of
+    B's colour, or B takes `w (t - 1/2)` of A's (Laine et al. 2020, arXiv 2011.03277, section 3.6; the weight w is n_x^2
+    for neighbours in a row and n_y^2 in a column, with n the edge's unit normal on the screen). Gradients flow through
+    t to x and y of the edge's ends; weights, and which pairs are found, are held fixed. Pixels away from silhouettes
+    pass unchanged. A surface that ends where vertices are merely in the same place (texture seams) has a silhouette there:
+    pass welded points and faces. Where two surfaces cut through each other there is no edge and no gradient.
+
+    Args:
+        image: What was drawn with `fragments`: colours, or ones for a mask.
+        points: As passed to `rasterize`, one set for all pictures or one for each.
+        faces: As passed to `rasterize`.
+        fragments: What `rasterize` found.
+        edges: Of `faces`; `None` finds and remembers them, see `edges_of`.
+        perspective: As passed to `rasterize`.
+        threads: `None` chooses by the size of the job; pictures are shared among threads.
+        backend: `None` follows the device of `image`: compiled kernels on the CPU, plain torch elsewhere (slow).
+
+    Raises:
+        InputError: Shapes that do not fit together, or faces or vertices that are not there.
+
+    Example:
+        >>> points = torch.tensor([[1.25, -9.0, 1.0], [1.25, 9.0, 1.0], [90.0, 0.0, 1.0]])
+        >>> faces = torch.tensor([[0, 1, 2]])
+        >>> seen = rasterize(points, faces, (4, 1))
+        >>> antialias(seen.covered[..., None].float(), points, faces, seen).flatten()
+        tensor([0.0000, 0.7500, 1.0000, 1.0000])
+    """
+    _check(image, points, faces, fragments)
+    chosen: str = backend or ("numba" if image.device.type == "cpu" else "reference")
+    if chosen not in ("numba", "reference"):
+        raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba' or 'reference'.")
+    if chosen == "numba" and image.device.type != "cpu":
+        raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
+    pairs = silhouette_pairs(
+        points, edges or edges_of(faces), fragments, perspective=perspective, threads=threads, plain=chosen != "numba"
+    )
+    height, width = fragments.face_ids.shape[-2:]
+    flat = image.reshape(len(pairs), height * width, image.shape[-1])
+    corners = points.reshape(-1, *points.shape[-2:])
+    if chosen == "numba":
+        return _Blend.apply(flat, corners, pairs).reshape(image.shape)
+    placed = snapped(corners).expand(len(pairs), -1, -1)
+    each = [blend_plain(*one, (width, height)) for one in zip(flat, placed, pairs, strict=True)]
+    return torch.stack(each).reshape(image.shape) if each else image.clone()
+
+
+def silhouette_pairs(
+    points: Float[Tensor, "*#batch V 3"],
+    edges: Edges,
+    fragments: Fragments,
+    *,
+    perspective: bool = True,
+    threads: int | None = None,
+    plain: bool = False,
+) -> list[Pairs]:
+    """Neighbouring pixels with a visible silhouette between them, for each picture; `plain` uses no kernels."""
+    height, width = fragments.face_ids.shape[-2:]
+    ids = fragments.face_ids.detach().cpu().int().reshape(-1, height, width).contiguous().numpy()
+    depth = fragments.depth.detach().cpu().float().reshape(-1, height, width).contiguous().numpy()
+    corners = points.detach().cpu().float().reshape(-1, *points.shape[-2:]).contiguous()
+    corners = corners.expand(len(ids), -1, -1).numpy()
+    if plain:
+        each = zip(corners, ids, depth, strict=True)
+        return [find_pairs_plain(p, edges, i, d, perspective=perspective) for p, i, d in each]
+    # Imported here: numba costs a second, and plain torch needs none of it.
+    from flamehead.raster._cpu_silhouette import find_pairs
+
+    found: dict[int, Pairs] = {}
+    arrays = (edges.faces, edges.vertices, edges.half_edges, edges.starts, edges.face_edges)
+
+    def find(first: int, last: int) -> None:
+        for n in range(first, last):
+            found[n] = Pairs(*find_pairs(corners[n], *arrays, ids[n], depth[n], perspective, TOLERANCE, STEPS))
+
+    workers = threads_for(len(ids) * _SECONDS, threads)
+    run(ranges(find, len(ids), workers), workers)
+    return [found[n] for n in range(len(ids))]
+
+
+class _Blend(torch.autograd.Function):
+    """The compiled blend with its derivatives: image (B, P, C), points (B or 1, V, 3)."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, points: Tensor, pairs: list[Pairs]) -> Tensor:
+        from flamehead.raster import _cpu_silhouette
+
+        image = image.detach().contiguous()
+        out = image.clone()
+        differences = [image.new_empty(len(each.numbers), image.shape[-1]) for each in pairs]
+        for n, each in enumerate(pairs):
+            kept = differences[n].numpy()
+            _cpu_silhouette.blend(image[n].numpy(), each.numbers, each.values, out[n].numpy(), kept)
+        ctx.pairs, ctx.differences, ctx.shape, ctx.dtype = pairs, differences, points.shape, points.dtype
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        from flamehead.raster import _cpu_silhouette
+
+        gradient = gradients[0].contiguous()
+        by_image, by_points = gradient.clone(), torch.zeros(ctx.shape, dtype=torch.float64)
+        for n, each in enumerate(ctx.pairs):
+            target = by_points[n if len(by_points) > 1 else 0].numpy()
+            kept = ctx.differences[n].numpy()
+            _cpu_silhouette.blend_backward(
+                gradient[n].numpy(), each.numbers, each.values, kept, by_image[n].numpy(), target
+            )
+        return by_image, by_points.to(ctx.dtype), None
+
+
+def _check(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragments) -> None:
+    shape = fragments.face_ids.shape
+    if image.ndim != len(shape) + 1 or image.shape[:-1] != shape or not image.is_floating_point():
+        raise InputError(
+            f"antialias() needs a floating-point image of shape {(*shape, 'C')} like the fragments, "
+            f"got {image.dtype} {tuple(image.shape)}."
+        )
+    if points.ndim < 2 or points.shape[-1] != 3 or points.shape[:-2] not in ((), shape[:-2]):
+        raise InputError(
+            f"antialias() needs points of shape (V, 3), for all pictures or for each of {tuple(shape[:-2])}, "
+            f"got {tuple(points.shape)}."
+        )
+    check_rows(points.shape[-2], faces, fragments)
