@@ -5,6 +5,7 @@ The interpreter, which the other tests run in, accepts programs that the compile
 
 import os
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,10 @@ def compiled(kernel, capability: int, values: str = "fp32", **chosen):
         name: "constexpr" if name.isupper() else kinds.get(name, "i32").replace("values", values)
         for name in kernel.arg_names
     }
-    options = {"enable_fp_fusion": kernel.__name__ not in PRECISE, "num_warps": 1 if kernel.__name__ == "fill_kernel" else 4}
+    options = {
+        "enable_fp_fusion": kernel.__name__ not in PRECISE,
+        "num_warps": 1 if kernel.__name__ == "fill_kernel" else 4,
+    }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
@@ -82,7 +86,7 @@ def test_every_argument_has_its_kind():
     """A launch finds kinds by itself; here a forgotten pointer would be taken for a count."""
     known = {name for names in KINDS.values() for name in names.split()} | {"starts", "sums", "values"}
     for parameters in kernels():
-        (kernel,) = parameters.values
+        kernel: Any = parameters.values[0]
         counts = [name for name in kernel.arg_names if name.islower() and name not in known]
         assert set(counts) <= {"n_points", "n_faces", "n_edges", "n_pairs", "n_tiles", "width", "height", "across",
                                "pixels", "channels", "stride", "point_stride", "degree", "steps", "total"}  # fmt: skip
