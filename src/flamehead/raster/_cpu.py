@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -90,10 +91,10 @@ def _strips(counts: np.ndarray, size: tuple[int, int], share: int) -> list[tuple
         cuts = np.interp(work[-1] * np.arange(1, share) / share, work, np.linspace(0, height, len(work)))
         ends = [0, *np.rint(cuts).astype(int).tolist(), height]
     strips = []
-    for first, last in zip(ends[:-1], ends[1:], strict=True):
+    for first, last in pairwise(ends):
         parts = max(1, -(-(last - first) // most))
         edges = [first + (last - first) * part // parts for part in range(parts + 1)]
-        strips += [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+        strips += [(a, b) for a, b in pairwise(edges) if a < b]
     return strips
 
 

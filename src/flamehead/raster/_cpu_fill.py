@@ -76,7 +76,6 @@ def _least(slope_x, slope_y, least):
 def _fill_small(points, corners, faces, width, first, last, cull, perspective, near, picture):
     """Visit all triangles; the large ones and those that cross the near plane are handed on."""
     blocks = (width + LANES - 1) // LANES
-    zero, one, run, stride = np.float32(0), np.float32(1), np.float32(LANES), np.uint64(blocks * BLOCK)
     for face in range(faces.shape[0]):
         i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
         x0, x1, x2 = corners[i, 0], corners[j, 0], corners[k, 0]
@@ -130,31 +129,53 @@ def _fill_small(points, corners, faces, width, first, last, cull, perspective, n
         e2r = np.float32(np.floor((c - _least(az, bz, 1.0)) / SUBPIXEL)) + e2x * dx + e2y * dy
         key0 = np.float32(k0 * a + k1 * b + k2 * c) + kx * dx
         p0, q0 = np.float32(w0 * a) + px * dx, np.float32(w1 * b) + qx * dx
-        number = np.float32(face)
-        row_at = np.uint64(((np.int64(from_y) - first) * blocks + begin) * BLOCK)
-        for _ in range(np.int64(to_y) - np.int64(from_y) + 1):
-            at, e0, e1, e2 = row_at, e0r, e1r, e2r
-            # Not summed up from row to row: the value must not depend on the row at which a thread begins.
-            key, p, q = key0 + ky * dy, p0 + py * dy, q0 + qy * dy
-            for _ in range(end - begin + 1):
-                for lane in range(LANES):
-                    n, step = at + np.uint64(lane), np.float32(lane)
-                    old, old_id = picture[n], picture[n + np.uint64(LANES)]
-                    old_p, old_q = picture[n + np.uint64(2 * LANES)], picture[n + np.uint64(3 * LANES)]
-                    new = key + kx * step
-                    seen = (
-                        (e0 + e0x * step >= zero) & (e1 + e1x * step >= zero) & (e2 + e2x * step >= zero) & (new > old)
-                    )
-                    picture[n] = new if seen else old
-                    picture[n + np.uint64(LANES)] = number if seen else old_id
-                    picture[n + np.uint64(2 * LANES)] = p + px * step if seen else old_p
-                    picture[n + np.uint64(3 * LANES)] = q + qx * step if seen else old_q
-                at += np.uint64(BLOCK)
-                e0, e1, e2 = e0 + e0x * run, e1 + e1x * run, e2 + e2x * run
-                key, p, q = key + kx * run, p + px * run, q + qx * run
-            dy += one
-            e0r, e1r, e2r = e0r + e0y, e1r + e1y, e2r + e2y
-            row_at += stride
+        values = (e0r, e1r, e2r, key0, p0, q0)
+        along, down = (e0x, e1x, e2x, kx, px, qx), (e0y, e1y, e2y, ky, py, qy)
+        start = ((np.int64(from_y) - first) * blocks + begin) * BLOCK
+        extent = np.int64(to_y) - np.int64(from_y) + 1, end - begin + 1
+        _walk(face, values, along, down, dy, start, extent, blocks * BLOCK, picture)
+
+
+@compiled(nogil=True, error_model="numpy")
+def _walk(face, values, along, down, dy, start, extent, stride, picture):
+    """Visit the blocks of a small triangle.
+
+    Args:
+        face: its number.
+        values: the three edge functions at the first lane; the key and two shares in the bounding box's first row.
+        along, down: their steps to the right and to the next row.
+        dy: of the first row visited, in rows from the bounding box's first.
+        start: of the first block.
+        extent: rows and blocks per row.
+        stride: from one row to the next.
+        picture: see the module.
+    """
+    e0r, e1r, e2r, key0, p0, q0 = values
+    e0x, e1x, e2x, kx, px, qx = along
+    e0y, e1y, e2y, ky, py, qy = down
+    zero, one, run = np.float32(0), np.float32(1), np.float32(LANES)
+    number, row_at = np.float32(face), np.uint64(start)
+    for _ in range(extent[0]):
+        at, e0, e1, e2 = row_at, e0r, e1r, e2r
+        # Not summed up from row to row: the value must not depend on the row at which a thread begins.
+        key, p, q = key0 + ky * dy, p0 + py * dy, q0 + qy * dy
+        for _ in range(extent[1]):
+            for lane in range(LANES):
+                n, step = at + np.uint64(lane), np.float32(lane)
+                old, old_id = picture[n], picture[n + np.uint64(LANES)]
+                old_p, old_q = picture[n + np.uint64(2 * LANES)], picture[n + np.uint64(3 * LANES)]
+                new = key + kx * step
+                seen = (e0 + e0x * step >= zero) & (e1 + e1x * step >= zero) & (e2 + e2x * step >= zero) & (new > old)
+                picture[n] = new if seen else old
+                picture[n + np.uint64(LANES)] = number if seen else old_id
+                picture[n + np.uint64(2 * LANES)] = p + px * step if seen else old_p
+                picture[n + np.uint64(3 * LANES)] = q + qx * step if seen else old_q
+            at += np.uint64(BLOCK)
+            e0, e1, e2 = e0 + e0x * run, e1 + e1x * run, e2 + e2x * run
+            key, p, q = key + kx * run, p + px * run, q + qx * run
+        dy += one
+        e0r, e1r, e2r = e0r + e0y, e1r + e1y, e2r + e2y
+        row_at += np.uint64(stride)
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -199,7 +220,7 @@ def _edge(xj, yj, zj, xk, yk, zk, near):
 
 @compiled(nogil=True, error_model="numpy")
 def _fill_crossing(points, corners, face, i, j, k, width, first, last, cull, near, picture):
-    """A triangle that crosses the near plane: 2D homogeneous rasterization (Olano and Greer 1997), which needs no clipping.
+    """A triangle that crosses the near plane, by 2D homogeneous rasterization (Olano and Greer 1997), without clipping.
 
     With corners `h = (x z, y z, z)`, the barycentrics over z of a pixel are `inverse([h0 h1 h2]) (px, py, 1)`.
     """

@@ -1,6 +1,6 @@
 """Sixteen pixels moved at once between two arrays.
 
-LLVM does not turn such a loop into vector instructions by itself, because it cannot know that two arrays do not overlap.
+LLVM does not turn such a loop into vector instructions by itself: it cannot know that two arrays do not overlap.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LANES = 16
 
 def _copier(*, as_int: bool) -> Any:
     def copy(_context: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
-        """`target[to + k] = source[at + k]` for the lanes k; arrays are one-dimensional, contiguous and large enough."""
+        """`target[to + k] = source[at + k]` for the lanes k; arrays are contiguous rows, and large enough."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             floats, ints = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.IntType(32), LANES)

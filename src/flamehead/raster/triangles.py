@@ -50,7 +50,7 @@ def rasterize(
         size: (width, height) in pixels.
         cull: Leave out triangles that show their back.
         perspective: False for a parallel projection: barycentrics are linear on the screen, and depth has any sign.
-        near: Depth of the near plane in the unit of the points; nothing nearer is drawn. Parallel projections have none.
+        near: Depth of the near plane, in the unit of the points; nothing nearer is drawn. Perspective only.
         threads: At most so many; `None` follows the size of the job and `torch.get_num_threads()`.
         backend: `None` follows the device of `points`: numba on the CPU, triton on CUDA.
 
