@@ -141,6 +141,12 @@ def test_nothing_in_nothing_out():
     assert not draw(flat, torch.tensor([[0, 1, 2], [0, 0, 1], [0, 0, 0]])).covered.any()
 
 
+def test_a_wide_picture_has_more_tiles_than_one_program_takes():
+    points, faces = soup(8)
+    scene = torch.stack([points * torch.tensor([4.0, 0.6, 1.0]), points * torch.tensor([3.0, 0.5, 1.0])]), faces
+    same(draw(*scene, (150, 19)), rasterize(*scene, (150, 19), backend="numba"))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 20), (16, 16), (33, 1)])
 def test_any_size_of_picture(size):
     points = torch.tensor([[-100.0, -100.0, 1.0], [200.0, -100.0, 1.0], [-100.0, 200.0, 1.0]])

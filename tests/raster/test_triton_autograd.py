@@ -55,6 +55,25 @@ def test_a_picture_and_its_gradients_are_those_of_the_cpu(batch, shared):
         torch.testing.assert_close(one.cpu(), other, rtol=1e-4, atol=1e-4)
 
 
+def test_deterministic_algorithms_give_the_same_picture_and_gradients():
+    points, faces = tent((2,))
+    seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
+    colours = torch.rand(2, 13, 3, generator=torch.Generator().manual_seed(1))
+    results = []
+    for deterministic in (False, True, True):
+        given = tuple(x.detach().clone().to(DEVICE).requires_grad_() for x in (colours, points))
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            drawn = _triton_autograd.interpolate(given[0], faces.to(DEVICE), seen, points=given[1], perspective=True)
+            blended = _triton_autograd.antialias(drawn, given[1], seen, edges_of(faces), perspective=True)
+            results.append((blended, *torch.autograd.grad(blended.square().sum(), given)))
+        finally:
+            torch.use_deterministic_algorithms(False)
+    for usual, fixed, again in zip(*results, strict=True):
+        torch.testing.assert_close(usual, fixed, rtol=1e-4, atol=1e-4)
+        assert torch.equal(fixed, again)
+
+
 def test_without_points_only_values_get_gradients():
     points, faces = tent(())
     seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)

@@ -26,7 +26,7 @@ KINDS = {
     "*values": "attributes out gradient image by_image",
 }
 """Kinds of the arguments, `values` that of the user's tensors; all others are int32 counts."""
-CONSTANTS = {"TILE": [16], "BLOCK": [128, 256], "CULL": [True], "PERSPECTIVE": [True, False],
+CONSTANTS = {"TILE": [16], "TILES": [8], "BLOCK": [128, 256], "CULL": [True], "PERSPECTIVE": [True, False],
              "WITH_POINTS": [True, False], "PIXELS": [128], "CHANNELS": [1, 4, 16], "TOLERANCE": [1e-4]}  # fmt: skip
 
 

@@ -27,6 +27,9 @@ from flamehead.raster.fragments import Fragments
 __all__ = ["rasterize"]
 
 _TILE = 16
+"""Pixels, the width and height of a tile; one warp fills it."""
+_TILES = 8
+"""Neighbouring tiles that look for their faces together."""
 _BLOCK = 256
 
 
@@ -82,11 +85,12 @@ def _bin(
 ) -> tuple[Int[Tensor, "P"], Int[Tensor, "T"], Int[Tensor, "T"]]:
     """Faces whose bounding box touches each tile, in ascending order: all lists in one, and where each starts, ends."""
     n_batch, _, n_faces = spans.shape
-    n_tiles = n_batch * across * down
-    counts = torch.empty(n_tiles, dtype=torch.int32, device=spans.device)
-    count_kernel[(n_tiles,)](spans, counts, n_faces, across, across * down, BLOCK=_BLOCK)
+    n_tiles = across * down
+    grid = (n_batch * down * -(-across // _TILES),)
+    counts = torch.empty(n_batch * n_tiles, dtype=torch.int32, device=spans.device)
+    count_kernel[grid](spans, counts, n_faces, across, n_tiles, TILES=_TILES, BLOCK=_BLOCK)
     ends = counts.cumsum(0)
     starts = ends - counts
     lists = torch.empty(int(ends[-1]), dtype=torch.int32, device=spans.device)
-    list_kernel[(n_tiles,)](spans, starts, lists, n_faces, across, across * down, BLOCK=_BLOCK)
+    list_kernel[grid](spans, starts, lists, n_faces, across, n_tiles, TILES=_TILES, BLOCK=_BLOCK)
     return lists, starts, ends

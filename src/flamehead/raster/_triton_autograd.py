@@ -1,4 +1,8 @@
-"""`interpolate` and `antialias` for CUDA tensors: Triton kernels with their derivatives, behind the public doors."""
+"""`interpolate` and `antialias` for CUDA tensors: Triton kernels with their derivatives, behind the public doors.
+
+Gradients are sums of atomic additions, whose last bits differ from run to run; under
+`torch.use_deterministic_algorithms(True)` plain torch does the sums instead, slower and in a fixed order.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.raster import _triton_gradients, _triton_silhouette
-from flamehead.raster._silhouette import STEPS, TOLERANCE
+from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs, blend
 from flamehead.raster.edges import Edges
 from flamehead.raster.fragments import Fragments
+from flamehead.raster.interpolate import interpolate_plain, snapped
 
 __all__ = ["antialias", "interpolate"]
 
@@ -33,6 +38,10 @@ def interpolate(
     perspective: bool,
 ) -> Float[Tensor, "*batch H W C"]:
     """See `flamehead.raster.interpolate`, which checks the arguments; everything on one device."""
+    if torch.are_deterministic_algorithms_enabled():
+        # The kernels add in no fixed order; plain torch knows how to.
+        placed = None if points is None else snapped(points)
+        return interpolate_plain(attributes, faces, fragments, points=placed, perspective=perspective)
     *batch, height, width = fragments.face_ids.shape
     planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, height * width).float().contiguous()
     ids = fragments.face_ids.reshape(-1, height * width).int().contiguous()
@@ -64,7 +73,24 @@ def antialias(
         steps=STEPS,
     )
     flat = image.reshape(-1, height * width, image.shape[-1])
+    if torch.are_deterministic_algorithms_enabled():
+        placed = snapped(corners).expand(len(flat), -1, -1)
+        each = [_blend_plain(flat[n], placed[n], pairs, n, (width, height)) for n in range(len(flat))]
+        return torch.stack(each).reshape(image.shape) if each else image.clone()
     return _Blend.apply(flat, corners, *pairs).reshape(image.shape)
+
+
+def _blend_plain(
+    image: Float[Tensor, "P C"],
+    points: Float[Tensor, "V 3"],
+    pairs: _triton_silhouette.Pairs,
+    picture: int,
+    size: tuple[int, int],
+) -> Float[Tensor, "P C"]:
+    """The pairs of one picture blended in plain torch."""
+    pictures, numbers, values = (x.cpu().numpy() for x in pairs)
+    here = pictures == picture
+    return blend(image, points, Pairs(numbers[here], values[here]), size)
 
 
 def _rows(values: Any) -> Any:

@@ -138,40 +138,52 @@ def setup_kernel(
 
 
 @kernel()
+def _strip(n_tiles, across, TILES: tl.constexpr):
+    """Of one program: its picture, the row of tiles, the columns of its TILES neighbours, and the tiles' numbers."""
+    groups = tl.cdiv(across, TILES)
+    strips = n_tiles // across * groups
+    batch = tl.program_id(0) // strips
+    row = tl.program_id(0) % strips // groups
+    column = tl.program_id(0) % groups * TILES + tl.arange(0, TILES)
+    return batch.to(tl.int64), row, column, batch * n_tiles + row * across + column
+
+
+@kernel()
 def _touches(spans, face, n_faces, column, row):
-    """Which of the faces of one mesh have a bounding box that touches the tile."""
+    """Which faces of one mesh [BLOCK] have a bounding box that touches which tiles of a row [TILES]."""
     mask = face < n_faces
-    left = tl.load(spans + face, mask=mask, other=1)
-    right = tl.load(spans + n_faces + face, mask=mask, other=-1)
-    top = tl.load(spans + 2 * n_faces + face, mask=mask, other=1)
-    bottom = tl.load(spans + 3 * n_faces + face, mask=mask, other=-1)
-    return (left <= column) & (column <= right) & (top <= row) & (row <= bottom)
+    left = tl.load(spans + face, mask=mask, other=1)[None, :]
+    right = tl.load(spans + n_faces + face, mask=mask, other=-1)[None, :]
+    top = tl.load(spans + 2 * n_faces + face, mask=mask, other=1)[None, :]
+    bottom = tl.load(spans + 3 * n_faces + face, mask=mask, other=-1)[None, :]
+    return ((left <= column[:, None]) & (column[:, None] <= right) & (top <= row) & (row <= bottom)).to(tl.int32)
 
 
 @kernel(do_not_specialize=["n_faces", "across", "n_tiles"])
-def count_kernel(spans, counts, n_faces, across, n_tiles, BLOCK: tl.constexpr):
-    """One program per tile: spans [B, 4, F] -> counts [B * n_tiles], the faces that touch the tile."""
-    tile = tl.program_id(0) % n_tiles
-    spans += (tl.program_id(0) // n_tiles).to(tl.int64) * 4 * n_faces
-    total = tl.zeros([BLOCK], tl.int32)
+def count_kernel(spans, counts, n_faces, across, n_tiles, TILES: tl.constexpr, BLOCK: tl.constexpr):
+    """One program for some tiles of a row: spans [B, 4, F] -> counts [B * n_tiles], the faces that touch each tile."""
+    batch, row, column, tile = _strip(n_tiles, across, TILES)
+    spans += batch * 4 * n_faces
+    total = tl.zeros([TILES, BLOCK], tl.int32)
     for first in range(0, n_faces, BLOCK):
-        face = first + tl.arange(0, BLOCK)
-        total += _touches(spans, face, n_faces, tile % across, tile // across).to(tl.int32)
-    tl.store(counts + tl.program_id(0), tl.sum(total, 0))
+        total += _touches(spans, first + tl.arange(0, BLOCK), n_faces, column, row)
+    tl.store(counts + tile, tl.sum(total, 1), mask=column < across)
 
 
 @kernel(do_not_specialize=["n_faces", "across", "n_tiles"])
-def list_kernel(spans, starts, lists, n_faces, across, n_tiles, BLOCK: tl.constexpr):
-    """One program per tile: writes the faces that `count_kernel` counted to lists[starts[tile]...], in their order."""
-    tile = tl.program_id(0) % n_tiles
-    spans += (tl.program_id(0) // n_tiles).to(tl.int64) * 4 * n_faces
-    place = tl.load(starts + tl.program_id(0))
+def list_kernel(spans, starts, lists, n_faces, across, n_tiles, TILES: tl.constexpr, BLOCK: tl.constexpr):
+    """Writes the faces that `count_kernel` counted to lists[starts[tile]...], in their order."""
+    batch, row, column, tile = _strip(n_tiles, across, TILES)
+    spans += batch * 4 * n_faces
+    place = tl.load(starts + tile, mask=column < across, other=0)
     for first in range(0, n_faces, BLOCK):
         face = first + tl.arange(0, BLOCK)
-        hit = _touches(spans, face, n_faces, tile % across, tile // across)
-        rank = tl.cumsum(hit.to(tl.int32), 0)
-        tl.store(lists + place + rank - 1, face, mask=hit)
-        place += tl.sum(hit.to(tl.int32), 0)
+        # No box reaches beyond the last column, so tiles that are not there get nothing.
+        hit = _touches(spans, face, n_faces, column, row)
+        rank = tl.cumsum(hit, 1)
+        here = tl.broadcast_to(face[None, :], hit.shape)
+        tl.store(lists + place[:, None] + rank - 1, here, mask=hit > 0)
+        place += tl.sum(hit, 1)
 
 
 @kernel()
