@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._compile import compiled
 from flamehead.raster._grid import SUBPIXEL
 from flamehead.raster._threads import ranges, run, threads_for
@@ -38,7 +39,7 @@ def interpolate(
 ) -> Float[Tensor, "B P C"]:
     """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous."""
     size, pixels = face_ids.shape
-    out = torch.empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
+    out = empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
     arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
     bands = _bands(size, pixels)
     workers = threads_for(_work(out) * _FORWARD_SECONDS, threads)
@@ -61,20 +62,26 @@ def interpolate_backward(
     size, pixels = face_ids.shape
     rows, channels = attributes.shape[1:]
     bands = _bands(size, pixels)
-    sums = np.zeros((size * bands, rows, channels + (0 if points is None else 3)))
+    sums = empty(size * bands, rows, channels + (0 if points is None else 3), dtype=torch.float64).numpy()
     corners = np.empty((1, 0, 3), np.float32) if points is None else points.detach().float().numpy()
     arrays = (x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
     workers = threads_for(_work(gradient) * _BACKWARD_SECONDS, threads)
-    run(ranges(_collect, size * bands, workers, bands, perspective, corners, *arrays, sums), workers)
-    # Summed over the bands in their order, and over the pictures that share a row.
-    total = sums.reshape(size, bands, *sums.shape[1:]).sum(axis=1)
+    rows = min(len(faces), -(-pixels // bands)), 3 * channels + 3
+    run(
+        ranges(_collect_with_scratch, size * bands, workers, rows, (bands, perspective, corners, *arrays, sums)),
+        workers,
+    )
+    by_values, by_points = empty_like(attributes), None if points is None else empty_like(points)
+    for first, result in ((0, by_values), (channels, by_points)):
+        if result is not None:
+            _total(sums, first, result.numpy())
+    return by_values, by_points
 
-    def part(columns: np.ndarray, like: Tensor) -> Tensor:
-        shared = columns.sum(axis=0, keepdims=True) if len(like) < size else columns
-        return torch.from_numpy(np.ascontiguousarray(shared)).to(like.dtype)
 
-    by_points = None if points is None else part(total[..., channels:], points)
-    return part(total[..., :channels], attributes), by_points
+def _collect_with_scratch(first: int, last: int, rows: tuple[int, int], arguments: tuple) -> None:
+    place = empty(len(arguments[5]), dtype=torch.int32)
+    seen, table = empty(rows[0], dtype=torch.int32), empty(*rows, dtype=torch.float64)
+    _collect(first, last, *arguments, place.numpy(), seen.numpy(), table.numpy())
 
 
 def _bands(size: int, pixels: int) -> int:
@@ -124,23 +131,26 @@ def _spread_three(c, values, faces, ids, barycentric, out):
 
 
 @compiled(nogil=True)
-def _collect(first, last, bands, perspective, points, gradient, attributes, faces, face_ids, barycentric, sums):
-    """Bands `first` to `last` of all pictures: sums per face first, then from faces to vertices."""
+def _collect(first, last, bands, perspective, points, gradient, attributes, faces, face_ids, barycentric, sums, place,
+             seen, table):  # fmt: skip
+    """Bands `first` to `last` of all pictures: sums per face first, then from faces to vertices.
+
+    `place` says in which row of `table` a face's sums are kept, and `seen` whose row it is; faces get a row when they are
+    seen first. A row holds the sum of `b_k G_c` for all channels c of corner k = 0, 1, 2, then of `b_k G.(v - v_0)`.
+    """
     pixels, channels = gradient.shape[1], gradient.shape[2]
     with_points = sums.shape[2] > channels
-    # Where a face's sums are kept; only faces that are seen get a place.
-    place = np.full(faces.shape[0], -1, np.int32)
+    place[:] = -1
     for unit in range(first, last):
         item, band = unit // bands, unit % bands
         start, stop = pixels * band // bands, pixels * (band + 1) // bands
         values = attributes[item if attributes.shape[0] > 1 else 0]
         ids, weights = face_ids[item, start:stop], barycentric[item, :, start:stop]
-        seen = np.empty(min(stop - start, faces.shape[0]), np.int32)
-        count = _places(ids, place, seen)
-        # For corner k: sum of b_k G_c for all channels, then of b_k G.(v - v_0).
-        table = np.zeros((count, 3 * channels + 3))
+        sums[unit] = 0.0
+        count = 0
         for c in range(0, channels, 3):
-            _collect_three(c, with_points, values, faces, ids, weights, gradient[item, start:stop], place, table)
+            count = _collect_three(c, with_points, values, faces, ids, weights, gradient[item, start:stop], place,
+                                   seen, table, count)  # fmt: skip
         for n in range(count):
             _to_vertices(seen[n], table[n], values, faces, channels, sums[unit])
             if with_points:
@@ -150,22 +160,21 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
 
 
 @compiled(nogil=True)
-def _places(ids, place, seen):
-    """Number the faces in the order in which they are seen first."""
-    count, last = 0, -1
-    for pixel in range(ids.shape[0]):
-        face = ids[pixel]
-        if face != last and face >= 0 and place[face] < 0:
-            place[face] = count
-            seen[count] = face
-            count += 1
-        last = face
-    return count
+def _total(sums, first, out):
+    """Sum over the bands of a picture in their order; over all pictures where they share one set of rows."""
+    each = sums.shape[0] // out.shape[0]
+    for n in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            for column in range(out.shape[2]):
+                total = 0.0
+                for unit in range(n * each, (n + 1) * each):
+                    total += sums[unit, row, first + column]
+                out[n, row, column] = total
 
 
 @compiled(nogil=True)
-def _collect_three(c, with_points, values, faces, ids, barycentric, gradient, place, table):
-    """Channels c, c + 1 and c + 2; those that are not there count as the last one with gradient 0."""
+def _collect_three(c, with_points, values, faces, ids, barycentric, gradient, place, seen, table, count):
+    """Channels c, c + 1 and c + 2, missing ones as the last with gradient 0; returns how many rows are in use."""
     channels = gradient.shape[1]
     d, e = min(c + 1, channels - 1), min(c + 2, channels - 1)
     one, zero = gradient.dtype.type(1), gradient.dtype.type(0)
@@ -177,6 +186,11 @@ def _collect_three(c, with_points, values, faces, ids, barycentric, gradient, pl
         face = ids[pixel] if pixel < ids.shape[0] else np.int32(-1)
         if face != last:
             if last >= 0:
+                if place[last] < 0:
+                    place[last] = count
+                    seen[count] = last
+                    table[count] = 0.0
+                    count += 1
                 row, r = table[place[last]], 3 * channels
                 row[c] += a0
                 row[channels + c] += b0
@@ -218,6 +232,7 @@ def _collect_three(c, with_points, values, faces, ids, barycentric, gradient, pl
             t0 += u * along
             t1 += v * along
             t2 += w * along
+    return count
 
 
 @compiled(nogil=True)

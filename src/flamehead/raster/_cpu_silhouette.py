@@ -39,28 +39,42 @@ def find_pairs(points, faces, vertices, half_edges, starts, face_edges, face_ids
             pixels, lines = (width, height) if axis == 0 else (height, width)
             first, last = _lines(corners[low, 1 - axis], corners[high, 1 - axis], lines)
             across = corners[high, 1 - axis] - corners[low, 1 - axis]
+            if last < first:
+                continue
             along = corners[high, axis] - corners[low, axis]
+            slope, rate = along / across, 1.0 / across
+            base, level = (corners[low, axis] - HALF) / SUBPIXEL, HALF - corners[low, 1 - axis]
+            # Depth, or its inverse under perspective, is linear on the screen.
+            z0, z1 = np.float64(points[low, 2]), np.float64(points[high, 2])
+            if perspective:
+                z0, z1 = 1.0 / z0, 1.0 / z1
             for line in range(first, last + 1):
-                place = (line * SUBPIXEL + HALF - corners[low, 1 - axis]) / across
-                where = (corners[low, axis] + place * along - HALF) / SUBPIXEL
-                if not 0.0 <= where < pixels - 1.0:
+                place = (line * SUBPIXEL + level) * rate
+                where = base + (line * SUBPIXEL + level) * slope / SUBPIXEL
+                # A centre on the edge belongs to the surface on the right, or below where the edge is level.
+                cell = np.ceil(where) - 1.0 if axis == 0 or along <= 0.0 else np.floor(where)
+                if not 0.0 <= cell <= pixels - 2.0:
                     continue
-                cell = int(where)
+                cell = int(cell)
                 inner, outer = (cell + 1, cell) if inward > 0 else (cell, cell + 1)
-                near = _edge_depth(points, low, high, place, perspective)
+                y, x = (line, inner) if axis == 0 else (inner, line)
+                wanted = face_ids[y, x]
+                if wanted < 0:
+                    continue
+                near = z0 + place * (z1 - z0)
+                near = 1.0 / near if perspective else near
                 y, x = (line, outer) if axis == 0 else (outer, line)
                 if _hidden(points, corners, faces, face_ids[y, x], depth[y, x], where, line, axis, near, perspective,
                            tolerance):  # fmt: skip
                     continue
-                y, x = (line, inner) if axis == 0 else (inner, line)
-                if not _reaches(edge, face_ids[y, x], inner, inward, line, axis, low, high, corners, points, faces,
+                if not _reaches(edge, wanted, inner, inward, line, axis, low, high, corners, points, faces,
                                 sides, half_edges, starts, face_edges, perspective, steps):  # fmt: skip
                     continue
                 numbers[found, 0] = line * width + cell if axis == 0 else cell * width + line
                 numbers[found, 1] = numbers[found, 0] + (1 if axis == 0 else width)
                 numbers[found, 2], numbers[found, 3], numbers[found, 4] = axis, low, high
-                values[found, 0], values[found, 1] = where - cell, across * across / (across * across + along * along)
-                values[found, 2], values[found, 3] = place, along / across
+                values[found, 0], values[found, 1] = where - cell, 1.0 / (1.0 + slope * slope)
+                values[found, 2], values[found, 3] = place, slope
                 depths[found] = near
                 found += 1
     return _nearest(numbers[:found], values[:found], depths[:found])
@@ -169,12 +183,6 @@ def _lines(low, high, lines):
     return (int(first), int(last)) if first <= last else (0, -1)
 
 
-@compiled(inline="always")
-def _edge_depth(points, low, high, place, perspective):
-    a, b = np.float64(points[low, 2]), np.float64(points[high, 2])
-    return 1.0 / ((1.0 - place) / a + place / b) if perspective else a + place * (b - a)
-
-
 @compiled(nogil=True)
 def _hidden(points, corners, faces, face, depth, where, line, axis, near, perspective, tolerance):
     """Whether the outer pixel's surface lies before the edge, at the pixel and, continued as a plane, at the edge."""
@@ -202,8 +210,6 @@ def _hidden(points, corners, faces, face, depth, where, line, axis, near, perspe
 def _reaches(edge, wanted, inner, inward, line, axis, low, high, corners, points, faces, sides, half_edges, starts,
              face_edges, perspective, steps):  # fmt: skip
     """Whether the surface that ends at the edge is what the inner pixel shows: walk to its centre, face by face."""
-    if wanted < 0:
-        return False
     level, goal = line * SUBPIXEL + HALF, inner * SUBPIXEL + HALF
     for n in range(starts[edge], starts[edge + 1]):
         if half_edges[n] // 3 == wanted:
@@ -265,15 +271,20 @@ def _nearest(numbers, values, depths):
     size = 16
     while size < 2 * len(depths):
         size *= 2
-    table = np.full(size, -1, np.int32)
+    table, slots = np.full(size, -1, np.int32), np.empty(len(depths), np.int64)
     for n in range(len(depths)):
-        key = np.int64(2 * np.int64(numbers[n, 0]) + numbers[n, 2])
-        slot = (key * 2654435761) & (size - 1)
+        # Knuth's multiplicative hash of pixel and axis.
+        slot = (2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * 2654435761 & (size - 1)
         while table[slot] >= 0 and (
             numbers[table[slot], 0] != numbers[n, 0] or numbers[table[slot], 2] != numbers[n, 2]
         ):
             slot = (slot + 1) & (size - 1)
         if table[slot] < 0 or depths[n] < depths[table[slot]]:
             table[slot] = n
-    kept = np.sort(table[table >= 0])
-    return numbers[kept], values[kept]
+        slots[n] = slot
+    kept = 0
+    for n in range(len(depths)):
+        if table[slots[n]] == n:
+            numbers[kept], values[kept] = numbers[n], values[n]
+            kept += 1
+    return numbers[:kept], values[:kept]

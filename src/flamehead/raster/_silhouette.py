@@ -18,6 +18,7 @@ columns for level ones; here both count, with weights n_x^2 and n_y^2 (n is the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,15 +80,8 @@ class _Scene:
         self.points, self.edges, self.face_ids, self.depth = points.astype(np.float64), edges, face_ids, depth
         self.perspective = perspective
         self.corners = np.floor(self.points[:, :2] * SUBPIXEL + 0.5)
-        around = self.points[edges.faces]
-        a, b = around[:, 1, :2] - around[:, 0, :2], around[:, 2, :2] - around[:, 0, :2]
-        area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-        if perspective:
-            # Corners behind the camera are mirrored on the screen; nothing of a face is seen when all are.
-            sign = np.sign(around[..., 2]).prod(axis=1)
-            area = np.where((around[..., 2] <= 0).all(axis=1), 0.0, area * sign)
-        known = np.isfinite(area) & np.isfinite(around[..., 2]).all(axis=1)
-        self.sides = np.sign(np.where(known, area, 0.0)).astype(int)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.sides = _sides(self.points[edges.faces], perspective)
 
     def side(self, half: int, vertex: int) -> int:
         """On which side of an edge that starts at `vertex` the face of a half-edge lies; 0 if it is not drawn."""
@@ -97,6 +91,18 @@ class _Scene:
     def around(self, edge: int) -> list[int]:
         """The half-edges of an edge."""
         return self.edges.half_edges[self.edges.starts[edge] : self.edges.starts[edge + 1]].tolist()
+
+
+def _sides(around: Float[np.ndarray, "F 3 3"], perspective: bool) -> Int[np.ndarray, "F"]:
+    """-1 for faces that show their front, 1 for their back, 0 for those that are not drawn."""
+    a, b = around[:, 1, :2] - around[:, 0, :2], around[:, 2, :2] - around[:, 0, :2]
+    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    if perspective:
+        # Corners behind the camera are mirrored on the screen; nothing of a face is seen when all are.
+        sign = np.sign(around[..., 2]).prod(axis=1)
+        area = np.where((around[..., 2] <= 0).all(axis=1), 0.0, area * sign)
+    known = np.isfinite(area) & np.isfinite(around[..., 2]).all(axis=1)
+    return np.sign(np.where(known, area, 0.0)).astype(int)
 
 
 def find_pairs(
@@ -136,9 +142,10 @@ def _crossings(scene: _Scene, edge: int, inside: int, axis: int):
     for line in [n for n, center in enumerate(centers) if across0 <= center < across1]:
         place = (centers[line] - across0) / (across1 - across0)
         where = (along0 + place * (along1 - along0) - HALF) / SUBPIXEL
-        if not 0 <= where < pixels - 1:
+        # A centre on the edge belongs to the surface on the right, or below where the edge is level.
+        cell = math.ceil(where) - 1 if axis == 0 or along1 <= along0 else math.floor(where)
+        if not 0 <= cell <= pixels - 2:
             continue
-        cell = int(where)
         inner, outer = (cell + 1, cell) if inward > 0 else (cell, cell + 1)
         z0, z1 = scene.points[[low, high], 2]
         near = 1 / ((1 - place) / z0 + place / z1) if scene.perspective else z0 + place * (z1 - z0)

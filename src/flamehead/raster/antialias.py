@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
+from flamehead.raster._buffers import empty_like
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._silhouette import blend as blend_plain
 from flamehead.raster._silhouette import find_pairs as find_pairs_plain
@@ -43,7 +44,7 @@ def antialias(
     B's colour, or B takes `w (t - 1/2)` of A's (Laine et al. 2020, arXiv 2011.03277, section 3.6; the weight w is n_x^2
     for neighbours in a row and n_y^2 in a column, with n the edge's unit normal on the screen). Gradients flow through
     t to x and y of the edge's ends; weights, and which pairs are found, are held fixed. Pixels away from silhouettes
-    pass unchanged. A surface that ends where vertices are merely in the same place (texture seams) has a silhouette there:
+    pass unchanged. A surface that ends where vertices merely coincide (texture seams) has a silhouette there:
     pass welded points and faces. Where two surfaces cut through each other there is no edge and no gradient.
 
     Args:
@@ -72,9 +73,14 @@ def antialias(
         raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba' or 'reference'.")
     if chosen == "numba" and image.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
-    pairs = silhouette_pairs(
-        points, edges or edges_of(faces), fragments, perspective=perspective, threads=threads, plain=chosen != "numba"
-    )
+    edges = edges or edges_of(faces)
+    if len(edges.faces) != len(faces):
+        raise InputError(
+            f"The edges belong to another mesh: they know {len(edges.faces)} faces, and there are {len(faces)}; "
+            "pass edges_of(faces), or None."
+        )
+    options = {"perspective": perspective, "threads": threads}
+    pairs = silhouette_pairs(points, edges, fragments, **options, plain=chosen != "numba")
     height, width = fragments.face_ids.shape[-2:]
     flat = image.reshape(len(pairs), height * width, image.shape[-1])
     corners = points.reshape(-1, *points.shape[-2:])
@@ -126,7 +132,7 @@ class _Blend(torch.autograd.Function):
         from flamehead.raster import _cpu_silhouette
 
         image = image.detach().contiguous()
-        out = image.clone()
+        out = empty_like(image).copy_(image)
         differences = [image.new_empty(len(each.numbers), image.shape[-1]) for each in pairs]
         for n, each in enumerate(pairs):
             kept = differences[n].numpy()
@@ -142,7 +148,7 @@ class _Blend(torch.autograd.Function):
         from flamehead.raster import _cpu_silhouette
 
         gradient = gradients[0].contiguous()
-        by_image, by_points = gradient.clone(), torch.zeros(ctx.shape, dtype=torch.float64)
+        by_image, by_points = empty_like(gradient).copy_(gradient), torch.zeros(ctx.shape, dtype=torch.float64)
         for n, each in enumerate(ctx.pairs):
             target = by_points[n if len(by_points) > 1 else 0].numpy()
             kept = ctx.differences[n].numpy()

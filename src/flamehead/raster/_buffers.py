@@ -1,0 +1,68 @@
+"""Memory for pictures that is used again when the tensor in it is gone.
+
+Fresh memory costs more than the arithmetic: the system hands it out page by page, each on first touch, and the C library
+gives a picture's memory back to the system as soon as it is freed, so every picture would pay again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections import defaultdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["empty", "empty_like"]
+
+_LEAST = 1 << 16
+"""Bytes below which the C library serves as well."""
+
+_MOST = 1 << 28
+"""Bytes that are kept at most while nobody uses them."""
+
+_PAGE = 1 << 12
+
+_spare: dict[int, list[np.ndarray]] = defaultdict(list)
+_lock = threading.RLock()
+_kept = 0
+
+
+def empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    """`torch.empty` on the CPU."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LEAST:
+        return torch.empty(*shape, dtype=dtype)
+    raw = _take(-(-size // _PAGE) * _PAGE)
+    view = raw[:size]
+    # The tensor holds the view; once both are gone, the memory is free again.
+    weakref.finalize(view, _give_back, raw).atexit = False
+    return torch.from_numpy(view).view(dtype).view(*shape)
+
+
+def empty_like(tensor: Tensor) -> Tensor:
+    """`torch.empty_like`, contiguous, on the CPU."""
+    return empty(*tensor.shape, dtype=tensor.dtype)
+
+
+def _take(size: int) -> np.ndarray:
+    global _kept
+    with _lock:
+        if _spare[size]:
+            _kept -= size
+            return _spare[size].pop()
+    return np.empty(size, dtype=np.uint8)
+
+
+def _give_back(raw: np.ndarray) -> None:
+    global _kept
+    with _lock:
+        if _kept + raw.nbytes > _MOST:
+            # Sizes have changed, or a large batch is over: begin anew.
+            _spare.clear()
+            _kept = 0
+        if raw.nbytes <= _MOST:
+            _spare[raw.nbytes].append(raw)
+            _kept += raw.nbytes
