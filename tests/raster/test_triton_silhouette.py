@@ -61,7 +61,14 @@ def through_the_camera() -> Scene:
     return project(space, 15.0)[None], faces[torch.arange(len(faces)) % 3 > 0]
 
 
-SCENES = {"two balls": two_balls, "sheets": sheets, "through the camera": through_the_camera}
+def on_centres() -> Scene:
+    """Open triangles with corners at pixel centres and half-way between them, which edges pass exactly."""
+    points, _ = sheets()
+    points[0, :35, :2] = torch.round(2.0 * points[0, :35, :2]) / 2.0
+    return points, torch.arange(33).reshape(-1, 3)
+
+
+SCENES = {"on centres": on_centres, "two balls": two_balls, "sheets": sheets, "through the camera": through_the_camera}
 
 
 def there(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -220,18 +220,24 @@ def pairs_kernel(
     low_across, low_along = _on_grid(points, low, 1 - axis, mask), _on_grid(points, low, axis, mask)
     across = tl.where(mask, _on_grid(points, high, 1 - axis, mask) - low_across, 1.0)
     along = _on_grid(points, high, axis, mask) - low_along
-    place = (line.to(tl.float64) * SUBPIXEL + HALF - low_across) / across
-    where = (low_along + place * along - HALF) / SUBPIXEL
-    good = mask & (where >= 0.0) & (where < tl.where(axis == 0, width, height) - 1.0)
+    slope = along / across
+    level = line.to(tl.float64) * SUBPIXEL + (HALF - low_across)
+    place = level * (1.0 / across)
+    where = (low_along - HALF) / SUBPIXEL + level * slope / SUBPIXEL
+    # A centre on the edge belongs to the surface on the right, or below where the edge is level.
+    before = tl.where((axis == 0) | (along <= 0.0), tl.ceil(where) - 1.0, tl.floor(where))
+    good = mask & (before >= 0.0) & (before <= tl.where(axis == 0, width, height) - 2.0)
     where = tl.where(good, where, 0.0)
-    cell = where.to(tl.int32)
+    cell = tl.where(good, before, 0.0).to(tl.int32)
     inner, outer = tl.where(inward > 0, cell + 1, cell), tl.where(inward > 0, cell, cell + 1)
     z0 = tl.load(points + 3 * low.to(tl.int64) + 2, mask=mask, other=1.0).to(tl.float64)
     z1 = tl.load(points + 3 * high.to(tl.int64) + 2, mask=mask, other=1.0).to(tl.float64)
+    # Depth, or its inverse under perspective, is linear on the screen.
     if PERSPECTIVE:
-        near = 1.0 / ((1.0 - place) / z0 + place / z1)
-    else:
-        near = z0 + place * (z1 - z0)
+        z0, z1 = 1.0 / z0, 1.0 / z1
+    near = z0 + place * (z1 - z0)
+    if PERSPECTIVE:
+        near = 1.0 / near
     pixel = plane + tl.where(axis == 0, line * width + outer, outer * width + line)
     face = tl.load(face_ids + pixel, mask=good, other=-1)
     shown = tl.load(depth + pixel, mask=good, other=0.0)
@@ -258,9 +264,9 @@ def pairs_kernel(
     tl.store(numbers + 4, high, mask=mask)
     values += 4 * crossing
     tl.store(values, where - cell, mask=mask)
-    tl.store(values + 1, across * across / (across * across + along * along), mask=mask)
+    tl.store(values + 1, 1.0 / (1.0 + slope * slope), mask=mask)
     tl.store(values + 2, place, mask=mask)
-    tl.store(values + 3, along / across, mask=mask)
+    tl.store(values + 3, slope, mask=mask)
 
 
 @kernel()
