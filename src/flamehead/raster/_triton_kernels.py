@@ -37,6 +37,19 @@ def _store_edge(record, mask, number: tl.constexpr, ax, ay, bx, by, sign):
 
 
 @kernel()
+def _store_weights(record, mask, d0, d1, d2, z0, z1, z2, limit, PERSPECTIVE: tl.constexpr):
+    """What edge functions are multiplied with: for the value that is compared, 1/z or -z, and for barycentrics."""
+    w0, w1, w2 = 1.0 / tl.abs(d0), 1.0 / tl.abs(d1), 1.0 / tl.abs(d2)
+    tl.store(record + 9, w0 if PERSPECTIVE else -z0 * w0, mask=mask)
+    tl.store(record + 10, w1 if PERSPECTIVE else -z1 * w1, mask=mask)
+    tl.store(record + 11, w2 if PERSPECTIVE else -z2 * w2, mask=mask)
+    tl.store(record + 12, w0, mask=mask)
+    tl.store(record + 13, w1, mask=mask)
+    tl.store(record + 14, w2, mask=mask)
+    tl.store(record + 15, limit, mask=mask)
+
+
+@kernel()
 def _widen(low, high, xa, za, xb, zb, near):
     """Take in the point where an edge passes through the near plane, if it does."""
     crosses = (za > near) != (zb > near)
@@ -120,14 +133,7 @@ def setup_kernel(
     _store_edge(record, mask, 0, x1, y1, x2, y2, tl.where(d0 > 0.0, 1.0, -1.0).to(tl.float64))
     _store_edge(record, mask, 1, x2, y2, x0, y0, tl.where(d1 > 0.0, 1.0, -1.0).to(tl.float64))
     _store_edge(record, mask, 2, x0, y0, x1, y1, tl.where(d2 > 0.0, 1.0, -1.0).to(tl.float64))
-    w0, w1, w2 = 1.0 / tl.abs(d0), 1.0 / tl.abs(d1), 1.0 / tl.abs(d2)
-    tl.store(record + 9, w0 if PERSPECTIVE else -z0 * w0, mask=mask)
-    tl.store(record + 10, w1 if PERSPECTIVE else -z1 * w1, mask=mask)
-    tl.store(record + 11, w2 if PERSPECTIVE else -z2 * w2, mask=mask)
-    tl.store(record + 12, w0, mask=mask)
-    tl.store(record + 13, w1, mask=mask)
-    tl.store(record + 14, w2, mask=mask)
-    tl.store(record + 15, limit, mask=mask)
+    _store_weights(record, mask, d0, d1, d2, z0, z1, z2, limit, PERSPECTIVE)
     left, right = _span(x0, x1, x2, z0, z1, z2, near, crossing, width, TILE, PERSPECTIVE)
     top, bottom = _span(y0, y1, y2, z0, z1, z2, near, crossing, height, TILE, PERSPECTIVE)
     span = spans + batch * 4 * n_faces + face

@@ -187,6 +187,38 @@ def _walk(
     return reached
 
 
+@kernel()
+def _reaches(
+    points, faces, sides, half_edges, starts, face_edges, edge, wanted, low, high, line, axis, inner, inward, degree,
+    steps, mask, PERSPECTIVE: tl.constexpr,
+):  # fmt: skip
+    """Whether the surface that ends at the edge is what the inner pixel shows, by way of any of the edge's faces."""
+    begin, end = tl.load(starts + edge, mask=mask, other=0), tl.load(starts + edge + 1, mask=mask, other=0)
+    reached = tl.zeros(edge.shape, tl.int32)
+    for n in range(0, degree):
+        there = mask & (begin + n < end) & (reached == 0)
+        face = tl.load(half_edges + begin + n, mask=there, other=0) // 3
+        reached += _walk(
+            points, faces, sides, half_edges, starts, face_edges, face, wanted, low, high, line, axis, inner, inward,
+            degree, steps, there, PERSPECTIVE,
+        )  # fmt: skip
+    return reached
+
+
+@kernel()
+def _store_pair(numbers, values, mask, a, b, axis, low, high, t, place, slope):
+    """One row of each table; the weight is the square of the unit normal's part along the pair."""
+    tl.store(numbers, a, mask=mask)
+    tl.store(numbers + 1, b, mask=mask)
+    tl.store(numbers + 2, axis, mask=mask)
+    tl.store(numbers + 3, low, mask=mask)
+    tl.store(numbers + 4, high, mask=mask)
+    tl.store(values, t, mask=mask)
+    tl.store(values + 1, 1.0 / (1.0 + slope * slope), mask=mask)
+    tl.store(values + 2, place, mask=mask)
+    tl.store(values + 3, slope, mask=mask)
+
+
 @kernel(do_not_specialize=[
     "total", "n_faces", "n_edges", "height", "width", "stride", "degree", "steps",
 ])  # fmt: skip
@@ -244,29 +276,16 @@ def pairs_kernel(
     good = good & (_hidden(points, faces, face, shown, where, line, axis, near, good, TOLERANCE, PERSPECTIVE) == 0)
     pixel = plane + tl.where(axis == 0, line * width + inner, inner * width + line)
     wanted = tl.load(face_ids + pixel, mask=good, other=-1)
-    begin, end = tl.load(starts + edge, mask=mask, other=0), tl.load(starts + edge + 1, mask=mask, other=0)
-    reached = tl.zeros([BLOCK], tl.int32)
-    for n in range(0, degree):
-        there = good & (wanted >= 0) & (begin + n < end) & (reached == 0)
-        face = tl.load(half_edges + begin + n, mask=there, other=0) // 3
-        reached += _walk(
-            points, faces, sides, half_edges, starts, face_edges, face, wanted, low, high, line, axis, inner,
-            inward.to(tl.float64), degree, steps, there, PERSPECTIVE,
-        )  # fmt: skip
+    reached = _reaches(
+        points, faces, sides, half_edges, starts, face_edges, edge, wanted, low, high, line, axis, inner,
+        inward.to(tl.float64), degree, steps, good & (wanted >= 0), PERSPECTIVE,
+    )  # fmt: skip
     a = tl.where(axis == 0, line * width + cell, cell * width + line)
     tl.store(keys + crossing, tl.where(reached > 0, 2 * (plane + a) + axis, -1), mask=mask)
     tl.store(near_depths + crossing, near, mask=mask)
-    numbers += 5 * crossing
-    tl.store(numbers, a, mask=mask)
-    tl.store(numbers + 1, a + tl.where(axis == 0, 1, width), mask=mask)
-    tl.store(numbers + 2, axis, mask=mask)
-    tl.store(numbers + 3, low, mask=mask)
-    tl.store(numbers + 4, high, mask=mask)
-    values += 4 * crossing
-    tl.store(values, where - cell, mask=mask)
-    tl.store(values + 1, 1.0 / (1.0 + slope * slope), mask=mask)
-    tl.store(values + 2, place, mask=mask)
-    tl.store(values + 3, slope, mask=mask)
+    beside = a + tl.where(axis == 0, 1, width)
+    numbers, values = numbers + 5 * crossing, values + 4 * crossing
+    _store_pair(numbers, values, mask, a, beside, axis, low, high, where - cell, place, slope)
 
 
 @kernel()

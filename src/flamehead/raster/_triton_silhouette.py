@@ -52,14 +52,12 @@ def find_pairs(
     there are.
 
     Args:
-        points: As passed to `rasterize`.
-        faces: As passed to `rasterize`.
+        points, faces: As passed to `rasterize`.
         vertices: Ends of the edges, the lower row first.
         half_edges: `3 face + corner` of the sides of faces, grouped by edge.
         starts: Where the group of every edge starts.
         face_edges: Edge of every side of every face.
-        face_ids: What `rasterize` found.
-        depth: What `rasterize` found.
+        face_ids, depth: What `rasterize` found.
         degree: The most faces that meet at an edge.
         perspective: As passed to `rasterize`.
         tolerance: Share of the depth by which a surface must be nearer than the edge to hide it.
