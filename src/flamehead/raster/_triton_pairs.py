@@ -206,6 +206,19 @@ def _reaches(
 
 
 @kernel()
+def _edge_depth(points, low, high, place, mask, PERSPECTIVE: tl.constexpr):
+    """Depth of a place on an edge; under perspective its inverse is linear on the screen."""
+    z0 = tl.load(points + 3 * low.to(tl.int64) + 2, mask=mask, other=1.0).to(tl.float64)
+    z1 = tl.load(points + 3 * high.to(tl.int64) + 2, mask=mask, other=1.0).to(tl.float64)
+    if PERSPECTIVE:
+        z0, z1 = 1.0 / z0, 1.0 / z1
+    near = z0 + place * (z1 - z0)
+    if PERSPECTIVE:
+        near = 1.0 / near
+    return near
+
+
+@kernel()
 def _store_pair(numbers, values, mask, a, b, axis, low, high, t, place, slope):
     """One row of each table; the weight is the square of the unit normal's part along the pair."""
     tl.store(numbers, a, mask=mask)
@@ -262,14 +275,7 @@ def pairs_kernel(
     where = tl.where(good, where, 0.0)
     cell = tl.where(good, before, 0.0).to(tl.int32)
     inner, outer = tl.where(inward > 0, cell + 1, cell), tl.where(inward > 0, cell, cell + 1)
-    z0 = tl.load(points + 3 * low.to(tl.int64) + 2, mask=mask, other=1.0).to(tl.float64)
-    z1 = tl.load(points + 3 * high.to(tl.int64) + 2, mask=mask, other=1.0).to(tl.float64)
-    # Depth, or its inverse under perspective, is linear on the screen.
-    if PERSPECTIVE:
-        z0, z1 = 1.0 / z0, 1.0 / z1
-    near = z0 + place * (z1 - z0)
-    if PERSPECTIVE:
-        near = 1.0 / near
+    near = _edge_depth(points, low, high, place, mask, PERSPECTIVE)
     pixel = plane + tl.where(axis == 0, line * width + outer, outer * width + line)
     face = tl.load(face_ids + pixel, mask=good, other=-1)
     shown = tl.load(depth + pixel, mask=good, other=0.0)

@@ -48,16 +48,11 @@ def find_pairs(
 ) -> Pairs:
     """Neighbouring pixels with a visible silhouette between their centres; `Q` is `B`, or 1 if pictures share points.
 
-    Float32 and int32, contiguous, on one device. The host waits twice for the device, for how many crossings and pairs
-    there are.
+    Float32 and int32, contiguous, on one device. The host waits twice for it: how many crossings, how many pairs.
 
     Args:
-        points, faces: As passed to `rasterize`.
-        vertices: Ends of the edges, the lower row first.
-        half_edges: `3 face + corner` of the sides of faces, grouped by edge.
-        starts: Where the group of every edge starts.
-        face_edges: Edge of every side of every face.
-        face_ids, depth: What `rasterize` found.
+        points, faces: As passed to `rasterize`, which found `face_ids` and `depth`.
+        vertices, half_edges, starts, face_edges: See `flamehead.raster.edges.Edges`.
         degree: The most faces that meet at an edge.
         perspective: As passed to `rasterize`.
         tolerance: Share of the depth by which a surface must be nearer than the edge to hide it.
