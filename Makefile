@@ -9,13 +9,22 @@ export OMP_NUM_THREADS := 1
 PARALLEL := -n 2 --dist loadfile
 OUT ?= demo
 
-.PHONY: demo test check shapes base-test clean
+.PHONY: demo test triton check shapes base-test clean
 
 demo: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/flamehead demo --out $(OUT)
 
 test: .venv/ready
 	$(BIN)/python -m pytest $(PARALLEL)
+	$(MAKE) triton
+
+# The kernels for CUDA, interpreted on the CPU: the variable must be set before triton is imported, so in a run of its
+# own. Where triton is not installed (it has no wheels for macOS and Windows) there is nothing to run.
+triton: .venv/ready
+	if $(BIN)/python -c 'import triton' 2>/dev/null; then \
+		TRITON_INTERPRET=1 $(BIN)/python -m pytest $(PARALLEL) $(INTERPRETED); fi
+
+INTERPRETED := $(filter-out %_compile.py,$(wildcard tests/raster/test_triton*.py))
 
 check: .venv/ready
 	$(BIN)/python -m pytest --doctest-modules src/flamehead
