@@ -1,6 +1,8 @@
 """The compiled kernels against plain torch: values, derivatives, and who is chosen when."""
 
 import dataclasses
+import multiprocessing
+import os
 
 import pytest
 import torch
@@ -38,6 +40,52 @@ def test_values(small_flame, random_params, batch, threads):
         _same(small_flame, random_params(small_flame, *batch))
     finally:
         torch.set_num_threads(before)
+
+
+def _with_threads(count, run):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 9])
+def test_no_number_depends_on_the_number_of_threads(recipe_flame, random_params, batch):
+    flame = recipe_flame(torch.float32)
+    params = random_params(flame, batch).to(dtype=torch.float32)
+    values = [getattr(params, name).requires_grad_() for name in FIELDS]
+
+    def run():
+        out = flame(FlameParams(*values), backend="numba")
+        grads = torch.autograd.grad(out.vertices.square().sum() + out.joints.square().sum(), values)
+        return [out.vertices, out.joints, *grads]
+
+    for alone, shared in zip(_with_threads(1, run), _with_threads(3, run), strict=True):
+        assert torch.equal(alone, shared)
+
+
+def _child(queue, flame, params):
+    queue.put(float(flame(params, backend="numba").vertices.sum()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_poses_heads(recipe_flame, random_params):
+    flame = recipe_flame(torch.float32)
+    params = random_params(flame, 4).to(dtype=torch.float32)
+
+    def run():
+        wanted = float(flame(params, backend="numba").vertices.sum())
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        process = context.Process(target=_child, args=(queue, flame, params), daemon=True)
+        process.start()
+        assert queue.get(timeout=60) == wanted
+        process.join(60)
+
+    _with_threads(2, run)
 
 
 @pytest.mark.parametrize("single", FIELDS)
