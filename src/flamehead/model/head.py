@@ -102,7 +102,9 @@ class Head(torch.nn.Module):
                 otherwise they are part of the head at rest and turn with it.
             offsets: personal displacements, metres, part of the shape: the joints follow them.
             frame_offsets: displacements of this frame, metres, in the head at rest; the joints stay.
-            backend: `None` chooses: kernels for small batches on the CPU, plain torch otherwise.
+            backend: `None` chooses the compiled kernels, which are the faster ones for every batch, on the CPU for float32
+                and float64, outside of `torch.compile`, `torch.func` and forward mode, and from the call on from which
+                they are worth loading (see `docs/model.md`); plain torch otherwise, and with `offsets`.
 
         Returns:
             Vertices and posed joints in metres, translation included.
@@ -110,6 +112,29 @@ class Head(torch.nn.Module):
         Raises:
             InputError: a field has the wrong size, dtype or batch, or the backend cannot serve.
         """
+        out, _ = self.posed(
+            params,
+            rotations=rotations,
+            eyelids=eyelids,
+            eyelids_after_skinning=eyelids_after_skinning,
+            offsets=offsets,
+            frame_offsets=frame_offsets,
+            backend=backend,
+        )
+        return FlameOutput(*out)
+
+    def posed(
+        self,
+        params: FlameParams,
+        *,
+        rotations: Float[Tensor, "*batch J 3 3"] | None = None,
+        eyelids: Float[Tensor, "*batch 2"] | None = None,
+        eyelids_after_skinning: bool = False,
+        offsets: Float[Tensor, "*#batch V 3"] | None = None,
+        frame_offsets: Float[Tensor, "*#batch V 3"] | None = None,
+        backend: Backend | None = None,
+    ) -> tuple[tuple[Tensor, Tensor], bool]:
+        """`forward`, and whether the compiled kernels did it."""
         self._check(params)
         vectors = (params.root, params.neck, params.jaw, params.left_eye, params.right_eye)
         lids = self._eyelids(eyelids) if eyelids is not None else None
@@ -124,17 +149,15 @@ class Head(torch.nn.Module):
         else:
             turns = self._matrices(rotations)
         values = (params.shape, params.expression, turns, params.translation, extra)
+        compiled = offsets is None and self._kernels_serve(backend)
         if offsets is not None:
             rest, joints = self._with_offsets(offsets)
-            out = self._reference(*values, template=rest, joint_template=joints)
-        elif self.kernels_serve(backend):
-            out = self._by_kernels(*values)
+            vertices, joints = self._reference(*values, template=rest, joint_template=joints)
         else:
-            out = self._reference(*values)
-        vertices, joints = out
+            vertices, joints = self._by_kernels(*values) if compiled else self._reference(*values)
         if lids is not None and eyelids_after_skinning:
             vertices = vertices + lids
-        return FlameOutput(vertices, joints)
+        return (vertices, joints), compiled
 
     def subset(self, vertex_ids: Int[Tensor, "N"] | Int[np.ndarray, "N"]) -> Head:
         """The same head with these vertices only, in this order, at their share of the cost; the joints stay exact.
@@ -207,7 +230,7 @@ class Head(torch.nn.Module):
         shift = translation[..., None, :]
         return skin(rest, self.skin_weights, turned, posed, joints) + shift, posed + shift
 
-    def kernels_serve(self, backend: Backend | None) -> bool:
+    def _kernels_serve(self, backend: Backend | None) -> bool:
         """Whether the next head is posed by the compiled kernels; counts the calls that were not told by whom."""
         if backend == "reference":
             return False

@@ -55,9 +55,9 @@ class LandmarkHead(torch.nn.Module):
 
     def forward(self, params: FlameParams, **options: Any) -> LandmarkOutput:
         """Landmarks and joints in metres, translation included; the options of `Head.forward` but `offsets`."""
-        out = self.head.forward(params, **options)
-        if not out.vertices.requires_grad and self.head.kernels_serve(options.get("backend")):
+        (vertices, joints), compiled = self.head.posed(params, **options)
+        if compiled and not vertices.requires_grad:
             from flamehead.model import _cpu
 
-            return LandmarkOutput(_cpu.ride(out.vertices, self.corners, self.weights), out.joints)
-        return LandmarkOutput(barycentric_points(out.vertices, self.corners, self.weights), out.joints)
+            return LandmarkOutput(_cpu.ride(vertices, self.corners, self.weights), joints)
+        return LandmarkOutput(barycentric_points(vertices, self.corners, self.weights), joints)
