@@ -1,8 +1,10 @@
 """The compiled kernels against plain torch: values, derivatives, and who is chosen when."""
 
 import dataclasses
+import logging
 import multiprocessing
 import os
+import time
 
 import pytest
 import torch
@@ -207,6 +209,21 @@ def test_kernels_are_chosen_for_heads_made_to_be_posed_often(small_arrays, rando
     flame._calls = flame._patience
     flame(flame.zeros())
     assert len(calls) == 2
+
+
+def test_waiting_for_the_compiler_is_explained(small_flame, monkeypatch, caplog):
+    from flamehead.model import _cpu
+
+    real = _cpu._forward
+    monkeypatch.setattr(_cpu, "_LONG", 0.01)
+    monkeypatch.setattr(_cpu, "_ready", set())
+    monkeypatch.setattr(_cpu, "_forward", lambda *args, **options: time.sleep(0.3) or real(*args, **options))
+    with caplog.at_level(logging.WARNING):
+        small_flame(small_flame.zeros(), backend="numba")
+    assert "flamehead warmup" in caplog.text
+    caplog.clear()
+    small_flame(small_flame.zeros(), backend="numba")
+    assert not caplog.text
 
 
 def test_moved_heads_forget_their_old_tables(small_arrays, random_params):

@@ -2,8 +2,8 @@
 
 `exp` is Rodrigues' formula written in the squared angle t = |r|^2, R = I + a(t) K + b(t) K^2 with a = sin(|r|)/|r| and
 b = (1 - cos(|r|))/|r|^2. Both are entire functions of t, so no derivative of any order is singular at r = 0. With the
-half angle h = |r|/2 and s = sin(h)/h they are a = s cos(h) and b = s^2/2, which loses no digits; near zero, s is a power
-series in h^2 and cos(h) follows from it.
+half angle h = |r|/2 and s = sin(h)/h they are a = s cos(h) and b = s^2/2, which loses no digits; near zero, s is a
+power series in h^2 and cos(h) follows from it.
 """
 
 from __future__ import annotations

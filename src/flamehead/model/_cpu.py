@@ -7,9 +7,12 @@ waking one, and no result depends on their number.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -30,6 +33,16 @@ _SKINNING = 60
 """Multiplications for each coordinate of a vertex besides those with the bases."""
 _PULLED = 1536
 """Columns of the bases that the backward pass works on at once for many heads."""
+_LONG = 3.0
+"""Seconds, more than loading compiled kernels takes."""
+_COMPILING = (
+    "Compiling the kernels that pose heads, which takes about half a minute once per machine; `flamehead warmup` does "
+    "it beforehand, and backend='reference' does without."
+)
+_ready: set[tuple[str, torch.dtype]] = set()
+"""Stages that have run, so that their kernels are there."""
+
+_log = logging.getLogger(__name__)
 
 
 class Arrays(NamedTuple):
@@ -65,7 +78,8 @@ class Arrays(NamedTuple):
         used = (padded.unflatten(1, (-1, BLOCK)) != 0).any(-1)
         tables = (template, by_joint, used, *bases)
         joints = (joint_template, *joint_bases)
-        return Arrays(*(tuple(x.contiguous().numpy() for x in each) for each in (tables, joints)), np.array(parents))
+        surface, few = (tuple(x.contiguous().numpy() for x in each) for each in (tables, joints))
+        return Arrays(surface, few, np.array(parents))
 
 
 class _Saved(NamedTuple):
@@ -97,9 +111,10 @@ def pose_head(
         reference: the same from the last five in plain torch, for derivatives of derivatives.
     """
     inputs = (shape, expression, rotations, translation, extra)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
-        return _Pose.apply(arrays, reference, *inputs)
-    return _forward(arrays, inputs, keep=False)[:2]
+    with _said_when_slow("forward", rotations.dtype):
+        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
+            return _Pose.apply(arrays, reference, *inputs)
+        return _forward(arrays, inputs, keep=False)[:2]
 
 
 def ride(vertices: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
@@ -129,16 +144,19 @@ class _Pose(torch.autograd.Function):
                 torch.autograd.grad(ctx.reference(*inputs), wanted, grads, create_graph=True, allow_unused=True)
             )
             return (None, None, *(next(found) if need else None for need in needed))
-        return (None, None, *_backward(ctx.arrays, ctx.saved, inputs, needed, *grads))
+        with _said_when_slow("backward", inputs[2].dtype):
+            return (None, None, *_backward(ctx.arrays, ctx.saved, inputs, needed, *grads))
 
 
 def _forward(arrays: Arrays, inputs: tuple, *, keep: bool) -> tuple[Tensor, Tensor, _Saved]:
     """Vertices, joints, and what the backward pass needs if it is to be kept."""
-    shape, expression, rotations, translation, extra = (None if x is None else x.detach().numpy() for x in inputs)
+    shape, expression, rotations, translation = (x.detach().numpy() for x in inputs[:4])
+    extra = inputs[4]
     size, n_joints = rotations.shape[:2]
     turns, coefficients = rotations.reshape(size, n_joints, -1), (shape, expression)
     columns = arrays.surface[0].shape[1]
-    added = np.empty((0, columns), arrays.surface[0].dtype) if extra is None else extra.reshape(size, columns)
+    nothing = np.empty((0, columns), arrays.surface[0].dtype)
+    added = nothing if extra is None else extra.detach().numpy().reshape(size, columns)
     width = shape.shape[1] + expression.shape[1] + len(arrays.surface[5])
     parts = _parts(size * columns * (width + _SKINNING), columns // 3 // BLOCK)
     if parts < 2:
@@ -187,6 +205,22 @@ def _backward(
         torch.from_numpy(g_shift).to(rotations.dtype) if needed[3] else None,
         torch.from_numpy(g_rest).view_as(extra) if extra is not None and needed[4] else None,
     ]
+
+
+@contextmanager
+def _said_when_slow(stage: str, dtype: torch.dtype) -> Iterator[None]:
+    """Nobody waits for the compiler without being told why; the first call of a stage may need it."""
+    if (stage, dtype) in _ready:
+        yield
+        return
+    timer = threading.Timer(_LONG, _log.warning, (_COMPILING,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    _ready.add((stage, dtype))
 
 
 def _pull_all(pulled: list[np.ndarray], g_rest: np.ndarray, bases: list[np.ndarray]) -> None:

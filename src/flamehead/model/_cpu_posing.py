@@ -219,10 +219,10 @@ def _skin(rest, rigid, shift, out, first, last, weights, used, work):
 
 @compiled(nogil=True)
 def surface(tables, coefficients, feature, extra, rigid, shift, rest, out, first, last):
-    """Rest positions of some vertices of all heads, and their skinning; no vertex depends on which others are asked for.
+    """Rest positions of some vertices of all heads, skinned; no vertex depends on which others are asked for.
 
     Args:
-        tables: template (1 or B, V3), weights (J, V), where they are used (J, blocks), bases of shape, expression, pose.
+        tables: template (1 or B, V3), weights (J, V), where they are used (J, blocks), the three bases.
         coefficients: of shape and of expression, (B, s) and (B, e).
         feature: (B, P).
         extra: (B, V3), added to the rest positions; no heads when there is nothing to add.
@@ -311,7 +311,7 @@ def whole(rotations, coefficients, shift, extra, parents, joint_tables, tables, 
 
 @compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def skin_backward(rest, rigid, g_out, g_rest, g_rigid, g_shift, weights, used):
-    """Gradients by `rest`, `rigid` and `shift` of all heads given; sums over blocks of vertices are added in float64."""
+    """Gradients by `rest`, `rigid` and `shift` of all heads given; sums over blocks are added in float64."""
     n, size = weights.shape[0], weights.shape[1]
     work = np.empty((9, BLOCK), rest.dtype)
     for b in range(rest.shape[0]):

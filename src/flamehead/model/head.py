@@ -21,7 +21,7 @@ from flamehead.errors import InputError
 from flamehead.geometry.rotation import exp
 from flamehead.model.lbs import add_basis, joint_transforms, pose_feature, skin
 
-__all__ = ["Backend", "FlameOutput", "Head"]
+__all__ = ["Backend", "FlameOutput", "Head", "transformed"]
 
 Backend = Literal["numba", "reference"]
 """Who poses the head: compiled CPU kernels, or plain torch on any device."""
@@ -102,9 +102,10 @@ class Head(torch.nn.Module):
                 otherwise they are part of the head at rest and turn with it.
             offsets: personal displacements, metres, part of the shape: the joints follow them.
             frame_offsets: displacements of this frame, metres, in the head at rest; the joints stay.
-            backend: `None` chooses the compiled kernels, which are the faster ones for every batch, on the CPU for float32
-                and float64, outside of `torch.compile`, `torch.func` and forward mode, and from the call on from which
-                they are worth loading (see `docs/model.md`); plain torch otherwise, and with `offsets`.
+            backend: `None` chooses the compiled kernels, which are faster for every batch, on the CPU for float32 and
+                float64, outside of `torch.compile`, `torch.func` and forward mode: at once for heads made to be posed
+                often, from call 201 for a `Flame`, as loading them takes a second. Plain torch does the rest, and
+                `offsets`.
 
         Returns:
             Vertices and posed joints in metres, translation included.
@@ -236,7 +237,7 @@ class Head(torch.nn.Module):
             return False
         if backend not in (None, "numba"):
             raise InputError(f"There is no backend {backend!r} for posing; choose 'numba' or 'reference'.")
-        if torch.compiler.is_compiling() or _transformed():
+        if transformed():
             able = False
         else:
             able = self.template.device.type == "cpu" and self.template.dtype in (torch.float32, torch.float64)
@@ -382,8 +383,10 @@ def _flattened(batch: tuple[int, ...], values: tuple[tuple[Tensor, int], ...]) -
     return flat
 
 
-def _transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work, which the kernels do not know."""
+def transformed() -> bool:
+    """Whether torch.compile, torch.func or forward-mode differentiation is at work, which the kernels do not know."""
+    if torch.compiler.is_compiling():
+        return True
     functorch = getattr(torch._C, "_functorch", None)
     peek = getattr(functorch, "peek_interpreter_stack", None)
     return (peek is not None and peek() is not None) or getattr(torch.autograd.forward_ad, "_current_level", -1) >= 0
