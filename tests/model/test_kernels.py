@@ -1,5 +1,6 @@
 """The compiled kernels against plain torch: values, derivatives, and who is chosen when."""
 
+import copy
 import dataclasses
 import logging
 import multiprocessing
@@ -224,6 +225,19 @@ def test_waiting_for_the_compiler_is_explained(small_flame, monkeypatch, caplog)
     caplog.clear()
     small_flame(small_flame.zeros(), backend="numba")
     assert not caplog.text
+
+
+def test_an_empty_batch_and_copies(small_flame, random_params):
+    params = random_params(small_flame, 0)
+    _same(small_flame, params)
+    values = [getattr(params, name).requires_grad_() for name in FIELDS]
+    out = small_flame(FlameParams(*values), backend="numba")
+    assert [g.shape for g in torch.autograd.grad(out.vertices.sum(), values)] == [v.shape for v in values]
+    twin = copy.deepcopy(small_flame)
+    assert small_flame._kernel_arrays is not None and twin._kernel_arrays is None
+    twin.template.add_(1.0)
+    moved, plain = (head(random_params(small_flame), backend="numba").vertices for head in (twin, small_flame))
+    assert (moved - plain).abs().max() > 0.1
 
 
 def test_moved_heads_forget_their_old_tables(small_arrays, random_params):

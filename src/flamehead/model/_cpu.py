@@ -153,7 +153,7 @@ def _forward(arrays: Arrays, inputs: tuple, *, keep: bool) -> tuple[Tensor, Tens
     shape, expression, rotations, translation = (x.detach().numpy() for x in inputs[:4])
     extra = inputs[4]
     size, n_joints = rotations.shape[:2]
-    turns, coefficients = rotations.reshape(size, n_joints, -1), (shape, expression)
+    turns, coefficients = rotations.reshape(size, n_joints, _entries(rotations)), (shape, expression)
     columns = arrays.surface[0].shape[1]
     nothing = np.empty((0, columns), arrays.surface[0].dtype)
     added = nothing if extra is None else extra.detach().numpy().reshape(size, columns)
@@ -172,7 +172,7 @@ def _forward(arrays: Arrays, inputs: tuple, *, keep: bool) -> tuple[Tensor, Tens
         _in_parallel([(surface, (*common, first, last)) for first, last in pairwise(ends)])
     joints, matrices, turned, rigid, posed, _ = state
     saved = _Saved(rest, joints, matrices, turned, rigid)
-    return torch.from_numpy(out.reshape(size, -1, 3)), torch.from_numpy(posed), saved
+    return torch.from_numpy(out.reshape(size, columns // 3, 3)), torch.from_numpy(posed), saved
 
 
 def _backward(
@@ -181,7 +181,7 @@ def _backward(
     shape, expression, rotations, _, extra = inputs
     size, n_joints = rotations.shape[:2]
     _, weights, used, *bases = arrays.surface
-    g_rest, g_out = np.empty_like(saved.rest), g_vertices.contiguous().numpy().reshape(size, -1)
+    g_rest, g_out = np.empty_like(saved.rest), g_vertices.contiguous().numpy().reshape(saved.rest.shape)
     g_rigid, g_shift = np.zeros((size, n_joints, 12)), np.zeros((size, 3))
     batched = (saved.rest, saved.rigid, g_out, g_rest, g_rigid, g_shift)
     parts = _parts(size * g_out.shape[1] * _SKINNING, size)
@@ -190,12 +190,12 @@ def _backward(
     wanted = (shape.shape[1] if needed[0] else 0, expression.shape[1] if needed[1] else 0, len(bases[2]))
     g_shape, g_expression, g_feature = pulled = [np.zeros((size, n), g_rest.dtype) for n in wanted]
     _pull_all(pulled, g_rest, bases)
-    like = rotations.detach().numpy().reshape(size, n_joints, -1)
+    like = rotations.detach().numpy().reshape(size, n_joints, _entries(rotations))
     g_rotations, g_places = np.empty_like(like), np.empty((size, n_joints, 3), like.dtype)
     state = (saved.joints, saved.rotations, saved.turned, arrays.parents)
     outer = g_joints.contiguous().numpy()
     bend_backward(like, *state, g_rigid, outer, g_feature, g_rotations, g_places, g_shift)
-    places = g_places.reshape(size, -1)
+    places = g_places.reshape(size, 3 * n_joints)
     for found, basis in ((g_shape, arrays.joints[1]), (g_expression, arrays.joints[2])):
         found += places @ basis[: found.shape[1]].T
     return [
@@ -205,6 +205,11 @@ def _backward(
         torch.from_numpy(g_shift).to(rotations.dtype) if needed[3] else None,
         torch.from_numpy(g_rest).view_as(extra) if extra is not None and needed[4] else None,
     ]
+
+
+def _entries(rotations: np.ndarray | Tensor) -> int:
+    """Numbers of one rotation; an empty batch cannot tell by its size."""
+    return 9 if rotations.ndim == 4 else 3
 
 
 @contextmanager

@@ -303,6 +303,10 @@ class Head(torch.nn.Module):
             self._kernel_arrays = (key, arrays)
         return self._kernel_arrays[1]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave out what the kernels made of the buffers."""
+        return self.__dict__ | {"_kernel_arrays": None}
+
     def _apply(self, fn: Any, recurse: bool = True) -> Head:
         self._kernel_arrays = None
         return super()._apply(fn, recurse)
