@@ -7,13 +7,13 @@ waking one, and no result depends on their number.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -111,10 +111,16 @@ def pose_head(
         reference: the same from the last five in plain torch, for derivatives of derivatives.
     """
     inputs = (shape, expression, rotations, translation, extra)
-    with _said_when_slow("forward", rotations.dtype):
-        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
-            return _Pose.apply(arrays, reference, *inputs)
-        return _forward(arrays, inputs, keep=False)[:2]
+    if ("forward", rotations.dtype) not in _ready:
+        with _said_when_slow("forward", rotations.dtype):
+            return _posed(arrays, reference, inputs)
+    return _posed(arrays, reference, inputs)
+
+
+def _posed(arrays: Arrays, reference: Callable[..., tuple[Tensor, Tensor]], inputs: tuple) -> tuple[Tensor, Tensor]:
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
+        return _Pose.apply(arrays, reference, *inputs)
+    return _forward(arrays, inputs, keep=False)[:2]
 
 
 def ride(vertices: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
@@ -144,8 +150,11 @@ class _Pose(torch.autograd.Function):
                 torch.autograd.grad(ctx.reference(*inputs), wanted, grads, create_graph=True, allow_unused=True)
             )
             return (None, None, *(next(found) if need else None for need in needed))
+        found = functools.partial(_backward, ctx.arrays, ctx.saved, inputs, needed, *grads)
+        if ("backward", inputs[2].dtype) in _ready:
+            return (None, None, *found())
         with _said_when_slow("backward", inputs[2].dtype):
-            return (None, None, *_backward(ctx.arrays, ctx.saved, inputs, needed, *grads))
+            return (None, None, *found())
 
 
 def _forward(arrays: Arrays, inputs: tuple, *, keep: bool) -> tuple[Tensor, Tensor, _Saved]:
@@ -215,9 +224,6 @@ def _entries(rotations: np.ndarray | Tensor) -> int:
 @contextmanager
 def _said_when_slow(stage: str, dtype: torch.dtype) -> Iterator[None]:
     """Nobody waits for the compiler without being told why; the first call of a stage may need it."""
-    if (stage, dtype) in _ready:
-        yield
-        return
     timer = threading.Timer(_LONG, _log.warning, (_COMPILING,))
     timer.daemon = True
     timer.start()
@@ -263,7 +269,7 @@ def _in_parallel(jobs: list[tuple[Callable[..., None], tuple]]) -> None:
         job.result()
 
 
-@cache
+@functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "flamehead-posing")
 

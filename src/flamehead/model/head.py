@@ -240,8 +240,9 @@ class Head(torch.nn.Module):
         if transformed():
             able = False
         else:
-            able = self.template.device.type == "cpu" and self.template.dtype in (torch.float32, torch.float64)
-            able = able and not (self.template.requires_grad or self.joint_template.requires_grad)
+            template = self.template
+            able = template.device.type == "cpu" and template.dtype in (torch.float32, torch.float64)
+            able = able and not (template.requires_grad or self.joint_template.requires_grad)
         if able and backend is None:
             self._calls += 1
             return self._calls > self._patience
@@ -290,10 +291,11 @@ class Head(torch.nn.Module):
                 return table.reshape(1, -1)
             return table.expand(*batch, -1, -1).reshape(-1, table.shape[-2] * 3)
 
-        key = (self.template.data_ptr(), self.skin_weights.data_ptr(), self.template.ndim > 2 and batch)
+        template = self.template
+        key = (template.data_ptr(), self.skin_weights.data_ptr(), template.ndim > 2 and batch)
         if self._kernel_arrays is None or self._kernel_arrays[0] != key:
             arrays = _cpu.Arrays.of(
-                by_head(self.template.detach()),
+                by_head(template.detach()),
                 (self.shape_basis, self.expression_basis, self.pose_basis),
                 self.skin_weights,
                 by_head(self.joint_template.detach()),
