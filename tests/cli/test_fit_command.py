@@ -102,6 +102,15 @@ def test_a_licensed_model_works_with_its_embedding(run, known, licensed, tmp_pat
     assert names(tmp_path / "out") == FILES
 
 
+def test_the_release_of_a_model_can_be_said(run, known, licensed, tmp_path):
+    options = ("--landmarks", known.landmarks, "--out", tmp_path / "out", "--flame-variant", "2023-no-jaw")
+    done = run("fit", known.image, *options, "--model", licensed / "generic_model.pkl")
+    assert done.code == 0 and "without jaw rotation" not in done.err
+    with np.load(tmp_path / "out" / "params.npz") as stored:
+        assert not stored["jaw"].any()
+    assert "name the model with --model" in run("fit", known.image, *options).complaint
+
+
 def test_a_licensed_model_without_embedding_names_the_file(run, known, licensed, tmp_path):
     model = tmp_path / "alone" / "generic_model.pkl"
     model.parent.mkdir()

@@ -58,6 +58,14 @@ def test_warmup_says_where_the_head_is(run):
     assert run("warmup", "--quiet").out == ""
 
 
+def test_warmup_compiles_the_kernels_that_pose_heads(run, monkeypatch):
+    from flamehead.model import _cpu
+
+    called = []
+    monkeypatch.setattr(_cpu, "warmup", lambda: called.append(1))
+    assert run("warmup", "--quiet").code == 0 and called
+
+
 def test_the_doctor_lists_what_is_there_and_what_is_missing(run, tmp_path, monkeypatch):
     monkeypatch.setenv("FLAMEHEAD_ASSETS", str(tmp_path))
     done = run("assets", "doctor")

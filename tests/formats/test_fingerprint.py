@@ -35,6 +35,14 @@ def test_another_model_is_refused_unless_forced(saved, flame, other_flame):
     assert apply_saved(saved, other_flame, force=True).vertices.shape == (60, 3)
 
 
+def test_a_saved_fit_gives_its_parameters_to_its_own_model_only(saved, flame, other_flame):
+    assert torch.equal(saved.params_for(flame).shape, saved.params.shape)
+    assert saved.params_for(deepcopy(flame).float()).jaw.dtype == torch.float32
+    with pytest.raises(InputError, match=r"belong to the model first, but the model second is second; .*force=True"):
+        saved.params_for(other_flame)
+    assert torch.equal(saved.params_for(other_flame, force=True).jaw, saved.params.jaw)
+
+
 def test_files_of_other_dialects_are_checked_too(flame, other_flame):
     camera = Camera(*(x.double() for x in (torch.eye(3), torch.zeros(3), torch.ones(2), torch.ones(2))), size=(8, 6))
     (frame,) = params_to_tracker_frames(flame.zeros(), camera, flame)

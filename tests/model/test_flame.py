@@ -12,6 +12,7 @@ from flamehead.data import FlameParams
 from flamehead.errors import InputError
 from flamehead.geometry.rotation import exp, log
 from flamehead.model import Flame
+from flamehead.model.lbs import pose_feature
 
 BATCHES = [(), (3,), (2, 1)]
 ROTATIONS = ("root", "neck", "jaw", "left_eye", "right_eye")
@@ -84,6 +85,14 @@ def test_which_rotation_moves_which_joint(small_flame, random_params):
         change = (after - before).norm(dim=-1)
         assert [j for j in range(5) if change[j] > 1e-4] == joints
         assert all(change[j] < 1e-15 for j in range(5) if j not in joints)
+
+
+def test_the_root_drives_no_pose_correctives(small_flame, random_params):
+    params = random_params(small_flame, 3)
+    root_only = dataclasses.replace(small_flame.zeros((3,)), root=params.root)
+    assert not pose_feature(exp(root_only.pose)).any()
+    others = dataclasses.replace(params, root=torch.zeros_like(params.root))
+    assert torch.equal(pose_feature(exp(params.pose)), pose_feature(exp(others.pose)))
 
 
 def test_joints_follow_identity_and_expression(small_flame, random_params):

@@ -1,6 +1,11 @@
 """The compiled kernels against plain torch: values, derivatives, and who is chosen when."""
 
+import copy
 import dataclasses
+import logging
+import multiprocessing
+import os
+import time
 
 import pytest
 import torch
@@ -38,6 +43,52 @@ def test_values(small_flame, random_params, batch, threads):
         _same(small_flame, random_params(small_flame, *batch))
     finally:
         torch.set_num_threads(before)
+
+
+def _with_threads(count, run):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 9])
+def test_no_number_depends_on_the_number_of_threads(recipe_flame, random_params, batch):
+    flame = recipe_flame(torch.float32)
+    params = random_params(flame, batch).to(dtype=torch.float32)
+    values = [getattr(params, name).requires_grad_() for name in FIELDS]
+
+    def run():
+        out = flame(FlameParams(*values), backend="numba")
+        grads = torch.autograd.grad(out.vertices.square().sum() + out.joints.square().sum(), values)
+        return [out.vertices, out.joints, *grads]
+
+    for alone, shared in zip(_with_threads(1, run), _with_threads(3, run), strict=True):
+        assert torch.equal(alone, shared)
+
+
+def _child(queue, flame, params):
+    queue.put(flame(params, backend="numba").vertices.numpy().tobytes())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_poses_heads(recipe_flame, random_params):
+    flame = recipe_flame(torch.float32)
+    params = random_params(flame, 4).to(dtype=torch.float32)
+
+    def run():
+        wanted = flame(params, backend="numba").vertices.numpy().tobytes()
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        process = context.Process(target=_child, args=(queue, flame, params), daemon=True)
+        process.start()
+        assert queue.get(timeout=60) == wanted
+        process.join(60)
+
+    _with_threads(2, run)
 
 
 @pytest.mark.parametrize("single", FIELDS)
@@ -159,6 +210,34 @@ def test_kernels_are_chosen_for_heads_made_to_be_posed_often(small_arrays, rando
     flame._calls = flame._patience
     flame(flame.zeros())
     assert len(calls) == 2
+
+
+def test_waiting_for_the_compiler_is_explained(small_flame, monkeypatch, caplog):
+    from flamehead.model import _cpu
+
+    real = _cpu._forward
+    monkeypatch.setattr(_cpu, "_LONG", 0.01)
+    monkeypatch.setattr(_cpu, "_ready", set())
+    monkeypatch.setattr(_cpu, "_forward", lambda *args, **options: time.sleep(0.3) or real(*args, **options))
+    with caplog.at_level(logging.WARNING):
+        small_flame(small_flame.zeros(), backend="numba")
+    assert "flamehead warmup" in caplog.text
+    caplog.clear()
+    small_flame(small_flame.zeros(), backend="numba")
+    assert not caplog.text
+
+
+def test_an_empty_batch_and_copies(small_flame, random_params):
+    params = random_params(small_flame, 0)
+    _same(small_flame, params)
+    values = [getattr(params, name).requires_grad_() for name in FIELDS]
+    out = small_flame(FlameParams(*values), backend="numba")
+    assert [g.shape for g in torch.autograd.grad(out.vertices.sum(), values)] == [v.shape for v in values]
+    twin = copy.deepcopy(small_flame)
+    assert small_flame._kernel_arrays is not None and twin._kernel_arrays is None
+    twin.template.add_(1.0)
+    moved, plain = (head(random_params(small_flame), backend="numba").vertices for head in (twin, small_flame))
+    assert (moved - plain).abs().max() > 0.1
 
 
 def test_moved_heads_forget_their_old_tables(small_arrays, random_params):

@@ -1,5 +1,7 @@
 """Opening models: official files with what lies beside them, and the built-in head."""
 
+import dataclasses
+import logging
 import pickle
 import types
 
@@ -55,6 +57,23 @@ def test_no_path_means_the_built_in_head(monkeypatch, small_arrays, small_flame)
     assert flame.fingerprint == "random" and flame.template.dtype == torch.float32
     assert flame.regions.keys() == {"eyes"} and flame.colors is head.colors
     assert flame.paint is head.paint
+
+
+def test_the_release_can_be_said(folder, caplog):
+    assert load_flame(folder / "model.pkl").arrays.variant == "unknown"
+    flame = load_flame(folder / "model.pkl", variant="2023-no-jaw")
+    assert flame.arrays.variant == "2023-no-jaw"
+    with caplog.at_level(logging.WARNING):
+        flame(flame.zeros())
+    assert not caplog.text
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            flame(dataclasses.replace(flame.zeros(), jaw=torch.tensor([0.1, 0.0, 0.0])))
+    assert caplog.text.count("without jaw rotation") == 1
+    with pytest.raises(InputError, match="no FLAME variant '2024'"):
+        load_flame(folder / "model.pkl", variant="2024")
+    with pytest.raises(InputError, match="built-in head is no FLAME release"):
+        load_flame(variant="2020")
 
 
 def test_wrong_paths_get_one_sentence(folder, tmp_path):

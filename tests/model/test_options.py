@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from flamehead.assets import LandmarkEmbedding
 from flamehead.assets.model_file import ContourEmbedding
 from flamehead.builtin import builtin_head
 from flamehead.errors import InputError
@@ -156,6 +157,27 @@ def test_each_head_of_a_batch_has_its_own_row(lidded_flame, random_params):
     _close(compiled(vertices, turns), together, atol=1e-15)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_the_contour_without_the_mesh(small_arrays, lidded_flame, random_params, batch, backend):
+    embedding = LandmarkEmbedding(np.array([0, 5, 9]), np.full((3, 3), 1 / 3))
+    contour = lidded_flame.contour_table
+    flame = Flame(small_arrays, embeddings={"ibug51": embedding}, contour=contour, dtype=torch.float64)
+    params, yaw = random_params(flame, *batch), exp(torch.tensor([0.0, 0.4, 0.0], dtype=torch.float64))
+    model = flame.landmark_model("ibug51", contour=True)
+    out, whole = model(params, camera=CAMERA @ yaw, backend=backend), flame(params)
+    turn = head_turn(exp(params.pose))
+    jaw = flame.contour(whole.vertices, turn, camera=CAMERA @ yaw)
+    _close(out.points, torch.cat([jaw, flame.landmarks(whole.vertices, "ibug51")], dim=-2))
+    _close(out.joints, whole.joints)
+    like_smplx = model(params, rotations=exp(params.pose), sign=-1, chain="root", backend=backend).points[..., :17, :]
+    _close(like_smplx, flame.contour(whole.vertices, head_turn(exp(params.pose), chain="root"), sign=-1))
+    shape = params.shape.clone().requires_grad_()
+    person = flame.landmark_model("ibug51", head=flame.with_identity(shape), contour=True)
+    person(_without_shape(params)).points.sum().backward()
+    assert torch.isfinite(shape.grad).all() and shape.grad.abs().max() > 0
+
+
 def test_the_chain_follows_root_and_neck_or_the_root_alone(random_params, small_flame):
     rotations = exp(random_params(small_flame, 4).pose)
     _close(head_turn(rotations), rotations[:, 0] @ rotations[:, 1])
@@ -222,6 +244,8 @@ def test_wrong_options_get_one_sentence(small_flame, lidded_flame):
         lidded_flame.subset([60])
     with pytest.raises(InputError, match=r"no sliding contour.*landmark_embedding.npy"):
         small_flame.contour(rest, eye)
+    with pytest.raises(InputError, match=r"no sliding contour"):
+        small_flame.landmark_model("ibug68", contour=True)
     with pytest.raises(InputError, match=r"shape has shape \(8,\)"):
         lidded_flame.with_identity(torch.zeros(8, dtype=torch.float64))
     with pytest.raises(InputError, match=r"'ibug51'.*none"):

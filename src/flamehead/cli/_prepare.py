@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["built_in_head_coming", "compile_kernels"]
+__all__ = ["built_in_head_coming", "compile_kernels", "compile_posing"]
 
 _BUILD = "from flamehead.builtin import builtin_head; builtin_head()"
 
@@ -46,5 +46,12 @@ def _done(process: subprocess.Popen[bytes]) -> None:
 def compile_kernels() -> None:
     """Compile the kernels that a fit needs, or load them from the cache."""
     from flamehead.render import warmup
+
+    warmup()
+
+
+def compile_posing() -> None:
+    """Compile the kernels that pose heads, which one fit does without."""
+    from flamehead.model._cpu import warmup
 
     warmup()

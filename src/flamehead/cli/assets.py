@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from flamehead.cli._usage import UsageError
+from flamehead.cli._usage import FlameVariant, UsageError
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
     from flamehead.assets import FoundAsset
 
 __all__ = ["Assets", "Convert", "Describe", "Doctor", "ExportBuiltin"]
-
-FlameVariant = Literal["unknown", "2017", "2019", "2020", "2023", "2023-no-jaw", "2023-open"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
-from flamehead.cli._usage import UsageError
+from flamehead.cli._usage import FlameVariant, UsageError
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class FitPhotos:
     """Folder for the results."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A licensed FLAME file, or its name in $FLAMEHEAD_ASSETS or the data folder; by default the built-in head."""
+    flame_variant: FlameVariant = "unknown"
+    """The release of the model, where its file does not say it; 2023-no-jaw keeps the jaw still."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Landmarks of the one photo (npy, npz or json with 68, 105, 468 or 478 points) instead of the detector."""
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
@@ -69,6 +71,8 @@ def _check(command: FitPhotos) -> None:
         raise InputError(f"Asked for face {command.face}; give 0 for the largest, 1 for the next, and so on.")
     if command.landmarks is not None and command.face:
         raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
+    if command.flame_variant != "unknown" and command.model is None:
+        raise InputError("--flame-variant says what a licensed model is; name the model with --model, or leave it out.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
 
@@ -158,7 +162,7 @@ def _open_model(command: FitPhotos) -> Flame:
     assert path is not None
     if not path.exists() and path.name == str(path):
         path = next((folder / path for folder in asset_folders() if (folder / path).is_file()), path)
-    flame = load_flame(path)
+    flame = load_flame(path, variant=command.flame_variant)
     if not command.quiet:
         print(f"Model: {path} ({flame.n_shape} identity and {flame.n_expression} expression components).", flush=True)
         if "mediapipe468" not in flame.embeddings and "mediapipe478" not in flame.embeddings:

@@ -16,11 +16,12 @@ class Warmup:
     """Print nothing but errors."""
 
     def run(self) -> int:
-        from flamehead.cli._prepare import built_in_head_coming, compile_kernels
+        from flamehead.cli._prepare import built_in_head_coming, compile_kernels, compile_posing
 
         start = time.perf_counter()
         with built_in_head_coming(wanted=True) as wait:
             compile_kernels()
+            compile_posing()
             if wait is not None:
                 wait()
         from flamehead.builtin import builtin_head, cache_file

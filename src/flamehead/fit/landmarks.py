@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["LandmarkFitSettings", "fit_landmarks"]
 
 _FEWEST_POINTS = 6
+_STILL = 1e-4
+"""Spread of a jaw that a model is not made to turn, radians."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def fit_landmarks(
         Converged: the cost fell by less than the tolerance after 7 iterations.
     """
     settings = settings or LandmarkFitSettings()
+    if flame.arrays.variant == "2023-no-jaw":
+        settings = replace(settings, jaw_sigma=(_STILL, _STILL, _STILL))
     if focal is not None and not (math.isfinite(focal) and focal > 0.0):
         raise InputError(f"The focal length is {focal}; give a positive number of pixels, or none to estimate it.")
     _check(seen)
@@ -296,6 +300,8 @@ def _prior(
 def fit_of(flame: Flame, seen: Observation, prepared: Prepared, solution: Solution[HeadState]) -> Fit:
     """The state in the package's nouns."""
     state, like = solution.state, flame.template
+    if flame.arrays.variant == "2023-no-jaw":
+        state = replace(state, jaw=np.zeros(3))
 
     def tensor(value: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(value, dtype=np.float64)).to(dtype=like.dtype, device=like.device)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,25 @@ _MAX_BYTES = 2_000_000_000
 _REMEDY = "give a params.npz written by flamehead"
 
 
+class PosedModel(Protocol):
+    """What a saved fit needs to know about a model, such as `flamehead.model.Flame`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def template(self) -> torch.Tensor:
+        """Tells dtype and device."""
+        ...
+
+
 @dataclass(frozen=True)
 class SavedFit:
     """What `params.npz` holds: enough to pose, render and export the fitted head again."""
@@ -36,12 +55,35 @@ class SavedFit:
     params: FlameParams
     camera: Camera
     fingerprint: str
-    """Of the model that `params` belong to; compare it before applying them."""
+    """Of the model that `params` belong to; `params_for` compares it."""
     model_source: str
     """Where that model came from when the fit was made: a path or `built-in head`; empty if unknown."""
     status: str
     """How the solver ended, as a sentence."""
     format_version: int
+
+    def params_for(self, model: PosedModel, *, force: bool = False) -> FlameParams:
+        """The parameters for a model, in its dtype and on its device, after comparing fingerprints.
+
+        Args:
+            model: a `Flame`; parameters of one model mean nothing to another.
+            force: give them all the same; the head then looks like somebody else, or like nobody.
+
+        Raises:
+            InputError: They belong to another model.
+
+        Example:
+            >>> saved = load_params("out/params.npz")  # doctest: +SKIP
+            >>> vertices = flame(saved.params_for(flame)).vertices  # doctest: +SKIP
+        """
+        if self.fingerprint != model.fingerprint and not force:
+            origin = f" ({self.model_source})" if self.model_source else ""
+            raise InputError(
+                f"These parameters belong to the model {self.fingerprint or 'unknown'}{origin}, but {model.source} is "
+                f"{model.fingerprint}; load the model that they were made with, or pass force=True to apply them all "
+                "the same."
+            )
+        return self.params.to(dtype=model.template.dtype, device=model.template.device)
 
 
 def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:

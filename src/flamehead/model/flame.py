@@ -12,9 +12,10 @@ exact rotations. In the symbols of the code, for coefficients c, rotations R_j a
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -24,12 +25,15 @@ from torch import Tensor
 from flamehead._types import StrPath
 from flamehead.assets import FlameArrays, LandmarkEmbedding, find_beside, read_model
 from flamehead.assets.model_file import ContourEmbedding
+from flamehead.data import FlameParams
 from flamehead.errors import AssetNotFound, InputError
-from flamehead.model.head import FlameOutput, Head
-from flamehead.model.landmark_head import LandmarkHead
+from flamehead.model.head import FlameOutput, Head, transformed
+from flamehead.model.landmark_head import ContourLandmarkHead, LandmarkHead
 from flamehead.model.landmarks import barycentric_points, contour_rows, from_camera, picked_points
 
 __all__ = ["Flame", "FlameOutput", "Paint", "load_flame"]
+
+_log = logging.getLogger(__name__)
 
 Paint: TypeAlias = Callable[[Int[np.ndarray, "N"], Float[np.ndarray, "N 3"]], Float[np.ndarray, "N 3"]]
 """The colour of points on the surface, given by triangle and barycentric weights."""
@@ -49,6 +53,7 @@ class Flame(Head):
     contour_weights: Float[Tensor, "79 17 3"]
 
     _patience = 200
+    _jaw_noted = False
 
     def __init__(
         self,
@@ -127,12 +132,24 @@ class Flame(Head):
             self._check(dataclasses.replace(self.zeros(), expression=expression))
         return Head(self._identity_tables(shape, expression, offsets), parents=self.parents, source=self.source)
 
-    def landmark_model(self, scheme: str, *, head: Head | None = None) -> LandmarkHead:
+    @overload
+    def landmark_model(
+        self, scheme: str, *, head: Head | None = None, contour: Literal[False] = False
+    ) -> LandmarkHead: ...
+
+    @overload
+    def landmark_model(
+        self, scheme: str, *, head: Head | None = None, contour: Literal[True]
+    ) -> ContourLandmarkHead: ...
+
+    def landmark_model(self, scheme: str, *, head: Head | None = None, contour: bool = False) -> LandmarkHead:
         """The landmarks of a scheme as a function of the parameters; only the vertices they lie on are computed.
 
         Args:
             scheme: such as `"mediapipe105"`.
             head: this model with an identity built in, from `with_identity`.
+            contour: put the 17 points of the sliding jaw line before those of the scheme; with `"ibug51"` these are the
+                68 points of FLAME_PyTorch. The model then takes the options of `contour`.
 
         Example:
             >>> flame = load_flame()
@@ -141,7 +158,10 @@ class Flame(Head):
         """
         self._know(scheme)
         corners, weights = self.get_buffer(f"{scheme}_corners"), self.get_buffer(f"{scheme}_weights")
-        return LandmarkHead(head or self, corners, weights)
+        if not contour:
+            return LandmarkHead(head or self, corners, weights)
+        self._know_contour()
+        return ContourLandmarkHead(head or self, corners, weights, self.contour_corners, self.contour_weights)
 
     def landmarks(self, vertices: Float[Tensor, "*batch V 3"], scheme: str) -> Float[Tensor, "*batch L 3"]:
         """The landmarks of a scheme, such as `"ibug68"`, on posed vertices.
@@ -187,13 +207,25 @@ class Flame(Head):
         Raises:
             InputError: this model has no such table.
         """
+        self._know_contour()
+        rows = contour_rows(turn if camera is None else from_camera(camera, turn), sign=sign)
+        return picked_points(vertices, rows, self.contour_corners, self.contour_weights)
+
+    def _check(self, params: FlameParams) -> None:
+        super()._check(params)
+        if self.arrays.variant == "2023-no-jaw" and not (self._jaw_noted or transformed()) and bool(params.jaw.any()):
+            self._jaw_noted = True
+            _log.warning(
+                "%s is FLAME 2023 without jaw rotation, whose expressions open the mouth; leave the jaw at zero.",
+                self.source,
+            )
+
+    def _know_contour(self) -> None:
         if self.contour_table is None:
             raise InputError(
                 f"{self.arrays.source} has no sliding contour; put landmark_embedding.npy beside the model file, or "
                 "pass `contour=` to Flame()."
             )
-        rows = contour_rows(turn if camera is None else from_camera(camera, turn), sign=sign)
-        return picked_points(vertices, rows, self.contour_corners, self.contour_weights)
 
     def _know(self, scheme: str) -> None:
         if scheme not in self.embeddings:
@@ -208,6 +240,7 @@ def load_flame(
     path: StrPath | None = None,
     *,
     teeth: bool = False,
+    variant: str = "unknown",
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Flame:
@@ -217,6 +250,8 @@ def load_flame(
         path: an official `.pkl` or an `.npz` with the same keys; landmark embeddings, the sliding contour, eyelids
             and masks are taken from its folder. None means the built-in head.
         teeth: add two rows of simple teeth to the built-in head; its mesh then has more than 5023 vertices.
+        variant: the release of a file that does not say it, one of `flamehead.assets.VARIANTS`. `2023-no-jaw` has the
+            arrays of any other release: fits then keep the jaw still, and turning it is noted in the log.
         dtype: of the layer.
         device: of the layer.
 
@@ -229,6 +264,10 @@ def load_flame(
         'built-in head'
     """
     if path is None:
+        if variant != "unknown":
+            raise InputError(
+                f"The built-in head is no FLAME release; leave out variant {variant!r}, or pass a model path."
+            )
         from flamehead.builtin import add_teeth, builtin_head
 
         head = add_teeth(builtin_head()) if teeth else builtin_head()
@@ -250,7 +289,7 @@ def load_flame(
             f"There is no FLAME model at {path}; download one from the FLAME site (licence and sign-up required) and "
             "pass its path, or pass no path to use the built-in head."
         )
-    arrays, beside = read_model(path), find_beside(path)
+    arrays, beside = read_model(path, variant=variant), find_beside(path)
     return Flame(
         arrays,
         embeddings=beside["embeddings"],

@@ -21,7 +21,7 @@ from flamehead.errors import InputError
 from flamehead.geometry.rotation import exp
 from flamehead.model.lbs import add_basis, joint_transforms, pose_feature, skin
 
-__all__ = ["Backend", "FlameOutput", "Head"]
+__all__ = ["Backend", "FlameOutput", "Head", "transformed"]
 
 Backend = Literal["numba", "reference"]
 """Who poses the head: compiled CPU kernels, or plain torch on any device."""
@@ -102,7 +102,10 @@ class Head(torch.nn.Module):
                 otherwise they are part of the head at rest and turn with it.
             offsets: personal displacements, metres, part of the shape: the joints follow them.
             frame_offsets: displacements of this frame, metres, in the head at rest; the joints stay.
-            backend: `None` chooses: kernels for small batches on the CPU, plain torch otherwise.
+            backend: `None` chooses the compiled kernels, which are faster for every batch, on the CPU for float32 and
+                float64, outside of `torch.compile`, `torch.func` and forward mode: at once for heads made to be posed
+                often, from call 201 for a `Flame`, as loading them takes a second. Plain torch does the rest, and
+                `offsets`.
 
         Returns:
             Vertices and posed joints in metres, translation included.
@@ -110,6 +113,29 @@ class Head(torch.nn.Module):
         Raises:
             InputError: a field has the wrong size, dtype or batch, or the backend cannot serve.
         """
+        out, _ = self.posed(
+            params,
+            rotations=rotations,
+            eyelids=eyelids,
+            eyelids_after_skinning=eyelids_after_skinning,
+            offsets=offsets,
+            frame_offsets=frame_offsets,
+            backend=backend,
+        )
+        return FlameOutput(*out)
+
+    def posed(
+        self,
+        params: FlameParams,
+        *,
+        rotations: Float[Tensor, "*batch J 3 3"] | None = None,
+        eyelids: Float[Tensor, "*batch 2"] | None = None,
+        eyelids_after_skinning: bool = False,
+        offsets: Float[Tensor, "*#batch V 3"] | None = None,
+        frame_offsets: Float[Tensor, "*#batch V 3"] | None = None,
+        backend: Backend | None = None,
+    ) -> tuple[tuple[Tensor, Tensor], bool]:
+        """`forward`, and whether the compiled kernels did it."""
         self._check(params)
         vectors = (params.root, params.neck, params.jaw, params.left_eye, params.right_eye)
         lids = self._eyelids(eyelids) if eyelids is not None else None
@@ -124,17 +150,15 @@ class Head(torch.nn.Module):
         else:
             turns = self._matrices(rotations)
         values = (params.shape, params.expression, turns, params.translation, extra)
+        compiled = offsets is None and self._kernels_serve(backend)
         if offsets is not None:
             rest, joints = self._with_offsets(offsets)
-            out = self._reference(*values, template=rest, joint_template=joints)
-        elif self.kernels_serve(backend):
-            out = self._by_kernels(*values)
+            vertices, joints = self._reference(*values, template=rest, joint_template=joints)
         else:
-            out = self._reference(*values)
-        vertices, joints = out
+            vertices, joints = self._by_kernels(*values) if compiled else self._reference(*values)
         if lids is not None and eyelids_after_skinning:
             vertices = vertices + lids
-        return FlameOutput(vertices, joints)
+        return (vertices, joints), compiled
 
     def subset(self, vertex_ids: Int[Tensor, "N"] | Int[np.ndarray, "N"]) -> Head:
         """The same head with these vertices only, in this order, at their share of the cost; the joints stay exact.
@@ -207,17 +231,18 @@ class Head(torch.nn.Module):
         shift = translation[..., None, :]
         return skin(rest, self.skin_weights, turned, posed, joints) + shift, posed + shift
 
-    def kernels_serve(self, backend: Backend | None) -> bool:
+    def _kernels_serve(self, backend: Backend | None) -> bool:
         """Whether the next head is posed by the compiled kernels; counts the calls that were not told by whom."""
         if backend == "reference":
             return False
         if backend not in (None, "numba"):
             raise InputError(f"There is no backend {backend!r} for posing; choose 'numba' or 'reference'.")
-        if torch.compiler.is_compiling() or _transformed():
+        if transformed():
             able = False
         else:
-            able = self.template.device.type == "cpu" and self.template.dtype in (torch.float32, torch.float64)
-            able = able and not (self.template.requires_grad or self.joint_template.requires_grad)
+            template = self.template
+            able = template.device.type == "cpu" and template.dtype in (torch.float32, torch.float64)
+            able = able and not (template.requires_grad or self.joint_template.requires_grad)
         if able and backend is None:
             self._calls += 1
             return self._calls > self._patience
@@ -266,10 +291,11 @@ class Head(torch.nn.Module):
                 return table.reshape(1, -1)
             return table.expand(*batch, -1, -1).reshape(-1, table.shape[-2] * 3)
 
-        key = (self.template.data_ptr(), self.skin_weights.data_ptr(), self.template.ndim > 2 and batch)
+        template = self.template
+        key = (template.data_ptr(), self.skin_weights.data_ptr(), template.ndim > 2 and batch)
         if self._kernel_arrays is None or self._kernel_arrays[0] != key:
             arrays = _cpu.Arrays.of(
-                by_head(self.template.detach()),
+                by_head(template.detach()),
                 (self.shape_basis, self.expression_basis, self.pose_basis),
                 self.skin_weights,
                 by_head(self.joint_template.detach()),
@@ -278,6 +304,10 @@ class Head(torch.nn.Module):
             )
             self._kernel_arrays = (key, arrays)
         return self._kernel_arrays[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave out what the kernels made of the buffers."""
+        return self.__dict__ | {"_kernel_arrays": None}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Head:
         self._kernel_arrays = None
@@ -359,8 +389,10 @@ def _flattened(batch: tuple[int, ...], values: tuple[tuple[Tensor, int], ...]) -
     return flat
 
 
-def _transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work, which the kernels do not know."""
+def transformed() -> bool:
+    """Whether torch.compile, torch.func or forward-mode differentiation is at work, which the kernels do not know."""
+    if torch.compiler.is_compiling():
+        return True
     functorch = getattr(torch._C, "_functorch", None)
     peek = getattr(functorch, "peek_interpreter_stack", None)
     return (peek is not None and peek() is not None) or getattr(torch.autograd.forward_ad, "_current_level", -1) >= 0

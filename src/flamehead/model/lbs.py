@@ -7,6 +7,7 @@ coefficients then means using a contiguous block.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -43,15 +44,21 @@ def joint_transforms(
     """
     turned: list[Tensor] = []
     placed: list[Tensor] = []
-    for joint, parent in enumerate(parents):
-        own, place = rotations[..., joint, :, :], joints[..., joint, :]
+    for first, last, parent in _siblings(tuple(parents)):
+        own, place = rotations[..., first:last, :, :], joints[..., first:last, :]
         if parent >= 0:
-            bone = place - joints[..., parent, :]
+            bone = place - joints[..., parent, None, :]
             place = placed[parent] + (turned[parent] @ bone[..., None])[..., 0]
             own = turned[parent] @ own
-        turned.append(own)
-        placed.append(place)
-    return torch.stack(turned, dim=-3), torch.stack(torch.broadcast_tensors(*placed), dim=-2)
+        turned += own.split(1, dim=-3)
+        placed += place.split(1, dim=-2)
+    return torch.cat(turned, dim=-3), torch.cat(torch.broadcast_tensors(*placed), dim=-2)
+
+
+def _siblings(parents: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Runs of joints with the same parent, (first, last + 1, parent): they are moved together."""
+    starts = [j for j, parent in enumerate(parents) if j == 0 or parent != parents[j - 1]]
+    return [(i, j, parents[i]) for i, j in pairwise([*starts, len(parents)])]
 
 
 def skin(
