@@ -21,7 +21,7 @@ from flamehead.raster.interpolate import check_rows, snapped
 
 __all__ = ["antialias", "silhouette_pairs"]
 
-Backend = Literal["numba", "reference"]
+Backend = Literal["numba", "triton", "reference"]
 
 _SECONDS = 0.5e-3
 """What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
@@ -55,7 +55,7 @@ def antialias(
         edges: Of `faces`; `None` finds and remembers them, see `edges_of`.
         perspective: As passed to `rasterize`.
         threads: `None` chooses by the size of the job; pictures are shared among threads.
-        backend: `None` follows the device of `image`: compiled kernels on the CPU, plain torch elsewhere (slow).
+        backend: `None` follows the device of `image`: compiled kernels on the CPU and on CUDA, plain torch elsewhere (slow).
 
     Raises:
         InputError: Shapes that do not fit together, or faces or vertices that are not there.
@@ -69,9 +69,9 @@ def antialias(
         tensor([0.0000, 0.7500, 1.0000, 1.0000])
     """
     _check(image, points, faces, fragments)
-    chosen: str = backend or ("numba" if image.device.type == "cpu" else "reference")
-    if chosen not in ("numba", "reference"):
-        raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba' or 'reference'.")
+    chosen: str = backend or {"cpu": "numba", "cuda": "triton"}.get(image.device.type, "reference")
+    if chosen not in ("numba", "triton", "reference"):
+        raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba', 'triton' or 'reference'.")
     if chosen == "numba" and image.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
     edges = edges or edges_of(faces)
@@ -80,6 +80,10 @@ def antialias(
             f"The edges belong to another mesh: they know {len(edges.faces)} faces, and there are {len(faces)}; "
             "pass edges_of(faces), or None."
         )
+    if chosen == "triton":
+        from flamehead.raster import _triton_autograd
+
+        return _triton_autograd.antialias(image, points, fragments, edges, perspective=perspective)
     options = {"perspective": perspective, "threads": threads}
     pairs = silhouette_pairs(points, edges, fragments, **options, plain=chosen != "numba")
     height, width = fragments.face_ids.shape[-2:]

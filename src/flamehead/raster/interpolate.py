@@ -25,7 +25,7 @@ def interpolate(
     points: Float[Tensor, "*#batch V 3"] | None = None,
     perspective: bool = True,
     threads: int | None = None,
-    backend: Literal["numba", "reference"] | None = None,
+    backend: Literal["numba", "triton", "reference"] | None = None,
 ) -> Float[Tensor, "*batch H W C"]:
     """Spread values at vertices over the pixels: `sum_k barycentric_k * attributes[faces[id, k]]`; 0 in the background.
 
@@ -41,7 +41,7 @@ def interpolate(
         points: As passed to `rasterize`; only gradients flow to them, the values are those of `fragments`.
         perspective: As passed to `rasterize`; under parallel projection no gradient flows to depths.
         threads: `None` chooses by the size of the job, at most torch's number of threads.
-        backend: `None` follows the device of `attributes`: compiled kernels on the CPU, plain torch elsewhere.
+        backend: `None` follows the device of `attributes`: compiled kernels on the CPU and on CUDA, plain torch elsewhere.
 
     Raises:
         InputError: Shapes that do not fit together, or faces or vertices that are not there.
@@ -54,15 +54,19 @@ def interpolate(
         tensor([0.5000, 1.5000, 1.0000])
     """
     check(attributes, points, faces, fragments)
-    chosen = backend or ("numba" if attributes.device.type == "cpu" else "reference")
+    chosen = backend or {"cpu": "numba", "cuda": "triton"}.get(attributes.device.type, "reference")
     match chosen:
         case "reference":
             placed = None if points is None else snapped(points)
             return interpolate_plain(attributes, faces, fragments, points=placed, perspective=perspective)
+        case "triton":
+            from flamehead.raster import _triton_autograd
+
+            return _triton_autograd.interpolate(attributes, faces, fragments, points=points, perspective=perspective)
         case "numba":
             return _compiled(attributes, faces, fragments, points, perspective, threads)
         case other:
-            raise InputError(f"There is no interpolation backend {other!r}; choose 'numba' or 'reference'.")
+            raise InputError(f"There is no interpolation backend {other!r}; choose 'numba', 'triton' or 'reference'.")
 
 
 def interpolate_plain(

@@ -17,8 +17,8 @@ from flamehead.raster.interpolate import interpolate
 
 __all__ = ["Backend", "rasterize", "warmup"]
 
-Backend = Literal["numba", "reference"]
-"""Who fills the triangles: compiled CPU kernels, or plain torch on any device, for checking."""
+Backend = Literal["numba", "triton", "reference"]
+"""Who fills the triangles: compiled CPU kernels, Triton's on CUDA, or plain torch on any device, for checking."""
 
 
 def rasterize(
@@ -75,12 +75,16 @@ def rasterize(
             if points.device.type != "cpu":
                 raise InputError(f"The numba backend needs CPU tensors, got {points.device}; move them with `.cpu()`.")
             seen = _cpu.rasterize(points, faces, size, threads=threads, **options)
+        case "triton":
+            from flamehead.raster import _triton
+
+            seen = _triton.rasterize(points, faces, size, **options)
         case "reference":
             from flamehead.raster import _reference
 
             seen = _reference.rasterize(points, faces, size, **options)
         case other:
-            raise InputError(f"There is no rasterizer backend {other!r}; choose 'numba' or 'reference'.")
+            raise InputError(f"There is no rasterizer backend {other!r}; choose 'numba', 'triton' or 'reference'.")
     parts = seen.face_ids, seen.barycentric, seen.depth
     return Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
 
@@ -98,6 +102,8 @@ def warmup() -> None:
 def _default_backend(points: Tensor) -> Backend:
     if points.device.type == "cpu":
         return "numba"
+    if points.device.type == "cuda":
+        return "triton"
     raise InputError(
         f"There is no fast rasterizer for {points.device.type} tensors yet; "
         "move them to the CPU with `.cpu()`, or pass backend='reference' and wait."
