@@ -188,6 +188,12 @@ def recipe():
 
 
 @pytest.fixture(scope="session")
+def random_generator():
+    """A function from a seed to FLAME's part of MICA's checkpoint with the recipe's random model."""
+    return lambda seed: generator(flame_model(seed))
+
+
+@pytest.fixture(scope="session")
 def mica_parts():
     """MICA's checkpoint by the recipe, with the built-in head, small shape codes, and what training leaves behind."""
     parts = calm(recipe_parts("MICA"), ("flameModel", "regressor.output"), scale=0.5)
@@ -259,3 +265,42 @@ def official_names():
     if not folder.is_dir():
         pytest.skip("the development data folder is absent")
     return lambda network: json.loads((folder / f"{network.lower()}_state_dict.json").read_text())
+
+
+def _field(number, content):
+    """One field of a protocol buffer: bytes with their length, or a whole number."""
+    if isinstance(content, int):
+        return _varint(number << 3) + _varint(content)
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _value_info(name, shape):
+    sizes = b"".join(_field(1, _field(1, size)) for size in shape)
+    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, sizes)))
+
+
+def _constant_onnx(outputs):
+    """An ONNX network that says the same of every image of 224 pixels (the layout is onnx.proto's)."""
+    graph = b""
+    for index, output in enumerate(outputs):
+        sizes = b"".join(_field(1, size) for size in output.shape)
+        value = sizes + _field(2, 1) + _field(9, output.astype("<f4").tobytes())
+        attribute = _field(1, b"value") + _field(5, value) + _field(20, 4)
+        graph += _field(1, _field(2, b"out%d" % index) + _field(4, b"Constant") + _field(5, attribute))
+    graph += _field(2, b"graph") + _field(11, _value_info(b"image", (1, 3, 224, 224)))
+    graph += b"".join(_field(12, _value_info(b"out%d" % i, output.shape)) for i, output in enumerate(outputs))
+    return _field(1, 8) + _field(7, graph) + _field(8, _field(2, 13))
+
+
+@pytest.fixture(scope="session")
+def constant_onnx():
+    """A function from arrays to the bytes of an ONNX network with these outputs."""
+    return _constant_onnx

@@ -4,7 +4,7 @@ from flamehead._atomic import atomic_folder, atomic_path
 from flamehead.io.images import read_focal, read_image, write_image
 from flamehead.io.landmarks import read_landmarks, write_landmarks
 from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
-from flamehead.io.results import SavedFit, load_params, save_fit, write_json
+from flamehead.io.results import SavedFit, load_params, save_fit, save_params, write_json
 
 __all__ = [
     "Mesh",
@@ -17,6 +17,7 @@ __all__ = [
     "read_landmarks",
     "read_mesh",
     "save_fit",
+    "save_params",
     "write_image",
     "write_json",
     "write_landmarks",

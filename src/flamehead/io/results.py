@@ -18,7 +18,7 @@ from flamehead._atomic import atomic_path
 from flamehead.data import Camera, Fit, FlameParams
 from flamehead.errors import InputError
 
-__all__ = ["SavedFit", "load_params", "save_fit", "write_json"]
+__all__ = ["SavedFit", "load_params", "save_fit", "save_params", "write_json"]
 
 _FORMAT = 1
 _PARAMS = tuple(field.name for field in fields(FlameParams))
@@ -54,17 +54,35 @@ def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:
         fit: The fit; its landmarks are written by `write_landmarks`.
         model_source: `FlameArrays.source` of the model.
     """
+    save_params(
+        path, fit.params, fit.camera, fingerprint=fit.fingerprint, model_source=model_source, status=str(fit.status)
+    )
+
+
+def save_params(
+    path: str | Path, params: FlameParams, camera: Camera, *, fingerprint: str, model_source: str = "", status: str = ""
+) -> None:
+    """Write parameters that no solver found, such as a network's, in the layout of `save_fit`; `load_params` reads it.
+
+    Args:
+        path: The file to write, ending in `.npz`.
+        params: The head.
+        camera: From where it is seen.
+        fingerprint: Of the model that `params` belong to.
+        model_source: `FlameArrays.source` of the model.
+        status: How they came about, a sentence.
+    """
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise InputError(f"Cannot write {path}: the suffix is {path.suffix!r}, wanted '.npz'.")
-    arrays = {name: _to_array(getattr(fit.params, name)) for name in _PARAMS}
-    arrays |= {f"camera_{name}": _to_array(getattr(fit.camera, name)) for name in _CAMERA}
+    arrays = {name: _to_array(getattr(params, name)) for name in _PARAMS}
+    arrays |= {f"camera_{name}": _to_array(getattr(camera, name)) for name in _CAMERA}
     broken = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if broken:
         raise InputError(f"Cannot save the fit to {path}: {broken[0]!r} is not finite; fit again with other settings.")
-    arrays["camera_size"] = np.array(fit.camera.size, dtype=np.int64)
+    arrays["camera_size"] = np.array(camera.size, dtype=np.int64)
     arrays["format"] = np.array(_FORMAT, dtype=np.int64)
-    texts = dict(zip(_TEXTS, (fit.fingerprint, model_source, str(fit.status)), strict=True))
+    texts = dict(zip(_TEXTS, (fingerprint, model_source, status), strict=True))
     arrays |= {name: np.array(text) for name, text in texts.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
