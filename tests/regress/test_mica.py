@@ -15,7 +15,8 @@ from flamehead.io import read_image, read_mesh
 from flamehead.regress import KPT7, Scrfd, identify, load_mica, median_identity, save_identity
 from flamehead.regress._align import TEMPLATE, similarity
 
-FILES = {"identity.npy", "mesh.obj", "mesh.ply", "kpt68.npy", "kpt7.npy", "params.npz", "portrait.png", "arcface"}
+FILES = {"identity.npy", "mesh.obj", "mesh.ply", "kpt68.npy", "kpt7.npy", "params.npz", "portrait.png", "report.json"}
+FILES |= {"arcface.npy", "arcface.jpg"}
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,10 @@ def test_vertices_and_landmarks_match_the_original(parity, mica_input, tmp_path,
 
 
 def test_every_file_of_mica_is_there_in_its_unit(identity, tmp_path):
-    save_identity(identity, tmp_path / "out", stem="ann")
+    for _ in range(2):  # The second time over the files of the first.
+        save_identity(identity, tmp_path / "out", report={"image": "ann.jpg"})
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == FILES
-    assert {path.name for path in (out / "arcface").iterdir()} == {"ann.npy", "ann.jpg"}
     np.testing.assert_array_equal(read_mica(out / "identity.npy"), identity.shape)
     for name in ("mesh.obj", "mesh.ply"):
         mesh = read_mesh(out / name)
@@ -86,9 +87,9 @@ def test_every_file_of_mica_is_there_in_its_unit(identity, tmp_path):
     kpt68, kpt7 = np.load(out / "kpt68.npy"), np.load(out / "kpt7.npy")
     assert kpt68.shape == (1, 68, 3) and kpt7.shape == (7, 3) and kpt68.dtype == kpt7.dtype == np.float32
     np.testing.assert_allclose(kpt68[0], 1000 * identity.landmarks, atol=1e-3)
-    blob = np.load(out / "arcface" / "ann.npy")
+    blob = np.load(out / "arcface.npy")
     assert blob.shape == (3, 112, 112) and blob.dtype == np.float32 and np.abs(blob).max() <= 1
-    assert read_image(out / "arcface" / "ann.jpg").shape == (224, 224, 3)
+    assert read_image(out / "arcface.jpg").shape == (224, 224, 3)
     saved = load_params(out / "params.npz")
     assert saved.fingerprint == identity.fingerprint and "MICA" in saved.status and "a test" in saved.status
     np.testing.assert_array_equal(saved.params.shape, identity.shape)

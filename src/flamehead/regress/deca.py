@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +23,6 @@ from flamehead.regress._resnet import Encoder
 from flamehead.regress.checkpoint import load_network, read_weights
 
 __all__ = ["Deca", "Encoded", "encode", "load_deca", "telephoto", "transfer"]
-
-_log = logging.getLogger(__name__)
 
 _AWAY = 20.0
 """Metres: from there the weak perspective of the codes and a pinhole camera differ by half a percent."""
@@ -101,7 +98,6 @@ def load_deca(
     """
     if flame is None:
         flame = load_flame(device=device)
-        _log.warning("DECA's codes are for FLAME 2020; on the built-in head they show another person.")
     elif not force and flame.arrays.variant.startswith("2023"):
         raise InputError(
             f"{flame.arrays.source} is FLAME {flame.arrays.variant}, but DECA's codes are for FLAME 2020; pass that "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from flamehead._types import StrPath
 from flamehead.formats import deca_to_params, write_deca
 from flamehead.geometry.rotation import exp
-from flamehead.io import atomic_folder, save_params, write_image
+from flamehead.io import atomic_folder, save_params, write_image, write_json
 from flamehead.model import Flame
 from flamehead.regress._deca_crop import SIDE
 from flamehead.regress._sheet import side_by_side
@@ -37,7 +39,14 @@ _BACKGROUND = (0.88, 0.89, 0.90)
 
 
 def save_decoded(
-    deca: Deca, encoded: Encoded, decoded: Decoded, folder: StrPath, *, stem: str, assets: DecaAssets | None = None
+    deca: Deca,
+    encoded: Encoded,
+    decoded: Decoded,
+    folder: StrPath,
+    *,
+    stem: str,
+    assets: DecaAssets | None = None,
+    report: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what DECA's demo writes, and our `codes.npz` and `params.npz`; all or nothing.
 
@@ -53,6 +62,7 @@ def save_decoded(
         folder: where to; files of other names in it stay.
         stem: the photo's name without its suffix.
         assets: the tables that `decode` was given.
+        report: what `report.json` shall hold; None writes none.
 
     Raises:
         InputError: the folder cannot be written.
@@ -74,6 +84,8 @@ def save_decoded(
         for name, image in images.items():
             write_image(stage / f"{stem}_{name}.jpg", image)
         write_deca(stage / "codes.npz", encoded.codes)
+        if report is not None:
+            write_json(stage / "report.json", report)
         save_params(
             stage / "params.npz",
             deca_to_params(encoded.codes),
