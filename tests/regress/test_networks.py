@@ -9,6 +9,7 @@ from torch import nn
 
 from flamehead.regress._arcface import ArcFace, Block
 from flamehead.regress._detail import DetailDecoder
+from flamehead.regress._folded import folded
 from flamehead.regress._layout import layout
 from flamehead.regress._mapping import Mapping, normalised
 from flamehead.regress._resnet import Encoder
@@ -131,3 +132,21 @@ def test_a_stride_on_the_first_convolution_is_wrong(recipes, parity, mica_input)
         if isinstance(block, Block) and block.downsample is not None:
             block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
     _far(net(torch.from_numpy(mica_input)), parity("mica_expected.npz")["embedding_raw_f32"], 0.05)
+
+
+@pytest.mark.parametrize(
+    ("part", "build", "shape"),
+    [
+        ("arcface", ArcFace, (3, 112, 112)),
+        ("E_detail", lambda: Encoder(128), (3, 224, 224)),
+        ("D_detail", DetailDecoder, (181,)),
+    ],
+)
+def test_folding_batch_norms_changes_nothing(recipes, part, build, shape):
+    net = _net(build, recipes["MICA" if part == "arcface" else "DECA"][part], torch.float64)
+    image = torch.linspace(-1, 1, 2 * int(np.prod(shape)), dtype=torch.float64).sin().reshape(2, *shape)
+    light = folded(net)
+    norms = [layer for layer in light.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert len(norms) == {"arcface": 50, "E_detail": 0, "D_detail": 1}[part]
+    wanted = net(image)
+    torch.testing.assert_close(light(image), wanted, rtol=0, atol=1e-12 * float(wanted.abs().max()))
