@@ -12,6 +12,7 @@ import io
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -57,6 +58,7 @@ def lively(net: nn.Module) -> nn.Module:
     """Random statistics, so that folding has something to fold."""
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert layer.running_mean is not None and layer.running_var is not None
             nn.init.uniform_(layer.running_mean, -0.1, 0.1)
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
             nn.init.uniform_(layer.weight, 0.7, 1.0)
@@ -87,7 +89,8 @@ def onnx_of(net: nn.Module, image: torch.Tensor, threads: int) -> Callable[[torc
     import onnxruntime
 
     buffer = io.BytesIO()
-    torch.onnx.export(net, (image,), buffer, dynamo=False, opset_version=17, input_names=["x"])
+    # The older exporter takes any file, whatever its signature says.
+    torch.onnx.export(net, (image,), cast(Any, buffer), dynamo=False, opset_version=17, input_names=["x"])
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(buffer.getvalue(), settings, providers=["CPUExecutionProvider"])

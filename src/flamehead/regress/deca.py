@@ -19,6 +19,7 @@ from flamehead.formats import DecaCodes, deca_from_vector
 from flamehead.model import Flame, load_flame
 from flamehead.regress._deca_crop import SIDE, crop_image, crop_matrix, points68
 from flamehead.regress._detail import DetailDecoder
+from flamehead.regress._folded import folded
 from flamehead.regress._resnet import Encoder
 from flamehead.regress.checkpoint import load_network, read_weights
 
@@ -110,10 +111,12 @@ def load_deca(
         )
     weights = read_weights(checkpoint, "DECA")
     with torch.device("meta"):
-        nets = Encoder(236), Encoder(128), DetailDecoder()
-    for net, part in zip(nets, ("E_flame", "E_detail", "D_detail"), strict=True):
+        coarse, detail, decoder = Encoder(236), Encoder(128), DetailDecoder()
+    for net, part in ((coarse, "E_flame"), (detail, "E_detail"), (decoder, "D_detail")):
         load_network(net, weights.part(part))
-    deca = Deca(*nets, flame, source=weights.source)
+    # Wide pictures of few channels: this order of memory saves the decoder a third of its time.
+    quick = folded(decoder).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    deca = Deca(folded(coarse), folded(detail), quick, flame, source=weights.source)
     return deca if device is None else deca.to(device)
 
 

@@ -27,6 +27,7 @@ from flamehead.model import Flame
 from flamehead.regress._align import TEMPLATE, blob_of, similarity, warp
 from flamehead.regress._arcface import ArcFace
 from flamehead.regress._five_points import five_points
+from flamehead.regress._folded import folded
 from flamehead.regress._mapping import Mapping, normalised
 from flamehead.regress._scrfd import Scrfd, most_central
 from flamehead.regress.checkpoint import Weights, load_network, read_weights
@@ -118,7 +119,7 @@ def load_mica(
         arcface, mapping = ArcFace(), Mapping()
     load_network(arcface, weights.part("arcface"))
     load_network(mapping, weights.part("flameModel.regressor"))
-    mica = Mica(arcface, mapping, own, source=weights.source)
+    mica = Mica(folded(arcface), mapping, own, source=weights.source)
     return mica if device is None else mica.to(device)
 
 
