@@ -155,6 +155,7 @@ _ALLOWED = (
             Allowed("torch._utils._rebuild_tensor_v2", _tensor),
             Allowed("torch._utils._rebuild_parameter", _parameter),
             Allowed("torch.device", _anything),
+            Allowed("collections.Counter", _anything),  # In the state of a scheduler.
             Allowed("torch.Size", _anything),
         )
     }

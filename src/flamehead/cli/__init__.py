@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 if TYPE_CHECKING:
     from flamehead.cli.assets import Assets
     from flamehead.cli.demo import Demo
+    from flamehead.cli.encode import EncodePhotos
     from flamehead.cli.fit import FitPhotos
+    from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.warmup import Warmup
@@ -52,13 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"The system refused ({error}); check paths, permissions and free space.")
 
 
-def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Pose | Render | Warmup | Assets:
+def _parsed(
+    arguments: Sequence[str],
+) -> Demo | FitPhotos | Pose | Render | IdentifyPhotos | EncodePhotos | Warmup | Assets:
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
     from flamehead.cli.assets import Assets
     from flamehead.cli.demo import Demo
+    from flamehead.cli.encode import EncodePhotos
     from flamehead.cli.fit import FitPhotos
+    from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.warmup import Warmup
@@ -72,6 +78,8 @@ def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Pose | Render | Warm
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[IdentifyPhotos, name("identity")]
+        | Annotated[EncodePhotos, name("encode")]
         | Annotated[Pose, name("pose")]
         | Annotated[Render, name("render")]
         | Annotated[Warmup, name("warmup")]

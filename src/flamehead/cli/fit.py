@@ -6,7 +6,7 @@ import math
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,20 +107,23 @@ def _check_writable(out: Path) -> None:
 
 
 def _folders(command: FitPhotos) -> list[Path]:
-    """Where each photo's files go; photos of the same name get numbers."""
-    if len(command.images) == 1:
-        return [command.out]
+    """Where each photo's files go."""
+    return [command.out] if len(command.images) == 1 else _folders_of(command.images, command.out)
+
+
+def _folders_of(images: Sequence[Path], out: Path) -> list[Path]:
+    """A folder for each of several photos; those of the same name get numbers."""
     # Some file systems do not tell capitals from small letters.
     taken: set[str] = set()
     folders = []
-    for image in command.images:
+    for image in images:
         stem = image.stem if image.stem.strip(".") else f"photo{image.stem.replace('.', '_')}"
         name, count = stem, 1
         while name.casefold() in taken:
             count += 1
             name = f"{stem}_{count}"
         taken.add(name.casefold())
-        folders.append(command.out / name)
+        folders.append(out / name)
     return folders
 
 
@@ -214,7 +217,7 @@ def _line(report: dict[str, Any], folder: Path) -> str:
 
 
 @contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
+def _progress(total: int, *, quiet: bool, what: str = "Fitting") -> Iterator[Any]:
     """A progress bar on standard error for several photos on a terminal."""
     if quiet or total < 2 or not sys.stderr.isatty():
         yield lambda: None
@@ -224,5 +227,5 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
 
     # Printed lines pass through the bar only on a terminal: a redirected standard output keeps them.
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task("Fitting", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

@@ -1,0 +1,38 @@
+"""A photo straight to FLAME parameters by the networks of other projects, whose weights the user provides."""
+
+from flamehead.regress._scrfd import Scrfd
+from flamehead.regress.checkpoint import Weights, read_weights
+from flamehead.regress.deca import Deca, Encoded, encode, load_deca, telephoto, transfer
+from flamehead.regress.deca_assets import DecaAssets, builtin_deca_assets, read_deca_assets
+from flamehead.regress.deca_decode import Decoded, DenseMesh, decode
+from flamehead.regress.deca_files import overview, save_decoded
+from flamehead.regress.mica import KPT7, Identity, Mica, identify, load_mica, median_identity
+from flamehead.regress.mica_files import portrait, save_identity
+
+__all__ = [
+    "KPT7",
+    "Deca",
+    "DecaAssets",
+    "Decoded",
+    "DenseMesh",
+    "Encoded",
+    "Identity",
+    "Mica",
+    "Scrfd",
+    "Weights",
+    "builtin_deca_assets",
+    "decode",
+    "encode",
+    "identify",
+    "load_deca",
+    "load_mica",
+    "median_identity",
+    "overview",
+    "portrait",
+    "read_deca_assets",
+    "read_weights",
+    "save_decoded",
+    "save_identity",
+    "telephoto",
+    "transfer",
+]
