@@ -6,6 +6,7 @@ import pytest
 from flamehead.errors import InputError
 from flamehead.evaluate import (
     REGIONS,
+    Normalization,
     cumulative_share,
     face_regions,
     landmark_error_2d,
@@ -75,10 +76,10 @@ def test_a_part_that_the_scan_lacks_is_named(person, parts):
     scan = person(0)
     with pytest.raises(InputError, match="30 vertices in nose"):
         region_errors(
-            scan.vertices, scan.landmarks, parts | {"nose": np.arange(5)}, scan.vertices, scan.faces, scan.landmarks
+            scan.vertices, scan.landmarks, {**parts, "nose": np.arange(5)}, scan.vertices, scan.faces, scan.landmarks
         )
     with pytest.raises(InputError, match="no region lips, forehead"):
-        face_regions(scan.vertices, {"face": [1], "nose": [2], "eye_region": [3]})
+        face_regions(scan.vertices, {name: np.array([0]) for name in ("face", "nose", "eye_region")})
 
 
 @pytest.mark.parametrize("align", ["rigid", "similarity"])
@@ -117,7 +118,8 @@ def test_image_errors_are_shares_of_the_face():
     predicted = truth + np.array([3.0, 4.0])
     eyes = np.linalg.norm(truth[36] - truth[45])
     box = np.sqrt(np.prod(np.ptp(truth, axis=0)))
-    for divide_by, size in (("none", 1.0), ("eyes", eyes), ("box", box)):
+    sizes: list[tuple[Normalization, float]] = [("none", 1.0), ("eyes", eyes), ("box", box)]
+    for divide_by, size in sizes:
         np.testing.assert_allclose(landmark_error_2d(predicted, truth, divide_by=divide_by), 5.0 / size)
     truth[36] = np.nan
     with pytest.raises(InputError, match="outer eye corners"):

@@ -11,7 +11,7 @@ from flamehead.geometry.similarity import Similarity, align_points, inverted, mo
 def random_similarity(rng, *, scaled=True):
     return Similarity(
         float(np.exp(rng.normal())) if scaled else 1.0,
-        Rotation.random(random_state=rng).as_matrix(),
+        Rotation.from_quat(rng.normal(size=4)).as_matrix(),
         rng.normal(size=3),
     )
 
