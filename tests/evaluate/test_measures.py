@@ -116,8 +116,8 @@ def test_landmarks_that_one_side_lacks_are_left_out():
 def test_image_errors_are_shares_of_the_face():
     truth = 100.0 * np.random.default_rng(0).uniform(size=(68, 2))
     predicted = truth + np.array([3.0, 4.0])
-    eyes = np.linalg.norm(truth[36] - truth[45])
-    box = np.sqrt(np.prod(np.ptp(truth, axis=0)))
+    eyes = float(np.linalg.norm(truth[36] - truth[45]))
+    box = float(np.sqrt(np.prod(np.ptp(truth, axis=0))))
     sizes: list[tuple[Normalization, float]] = [("none", 1.0), ("eyes", eyes), ("box", box)]
     for divide_by, size in sizes:
         np.testing.assert_allclose(landmark_error_2d(predicted, truth, divide_by=divide_by), 5.0 / size)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 if TYPE_CHECKING:
     from flamehead.cli.assets import Assets
     from flamehead.cli.demo import Demo
+    from flamehead.cli.evaluate import Evaluate
     from flamehead.cli.fit import FitPhotos
     from flamehead.cli.warmup import Warmup
 
@@ -50,12 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"The system refused ({error}); check paths, permissions and free space.")
 
 
-def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Warmup | Assets:
+def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Evaluate | Warmup | Assets:
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
     from flamehead.cli.assets import Assets
     from flamehead.cli.demo import Demo
+    from flamehead.cli.evaluate import Evaluate
     from flamehead.cli.fit import FitPhotos
     from flamehead.cli.warmup import Warmup
 
@@ -68,6 +70,7 @@ def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Warmup | Assets:
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[Evaluate, name("evaluate")]
         | Annotated[Warmup, name("warmup")]
         | Annotated[Assets, name("assets")]
     )

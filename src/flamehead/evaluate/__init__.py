@@ -1,5 +1,6 @@
 """The field's measures of how well a head was reconstructed."""
 
+from flamehead.evaluate.curve import draw_curves
 from flamehead.evaluate.landmarks import Normalization, landmark_error_2d, landmark_error_3d
 from flamehead.evaluate.now import NOW_LANDMARKS, NowError, now_crop, now_error, seven_of
 from flamehead.evaluate.regions import REGIONS, RegionError, face_regions, region_errors, regions_of_scan
@@ -18,6 +19,7 @@ __all__ = [
     "RegionError",
     "Unit",
     "cumulative_share",
+    "draw_curves",
     "face_regions",
     "landmark_error_2d",
     "landmark_error_3d",
