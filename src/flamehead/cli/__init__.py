@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     from flamehead.cli.assets import Assets
+    from flamehead.cli.convert import Convert
     from flamehead.cli.demo import Demo
     from flamehead.cli.evaluate import Evaluate
     from flamehead.cli.fit import FitPhotos
@@ -51,11 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"The system refused ({error}); check paths, permissions and free space.")
 
 
-def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Evaluate | Warmup | Assets:
+def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Convert | Evaluate | Warmup | Assets:
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
     from flamehead.cli.assets import Assets
+    from flamehead.cli.convert import Convert
     from flamehead.cli.demo import Demo
     from flamehead.cli.evaluate import Evaluate
     from flamehead.cli.fit import FitPhotos
@@ -70,6 +72,7 @@ def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Evaluate | Warmup | 
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[Convert, name("convert")]
         | Annotated[Evaluate, name("evaluate")]
         | Annotated[Warmup, name("warmup")]
         | Annotated[Assets, name("assets")]

@@ -62,7 +62,7 @@ def draw_curves(
         color = _COLORS[row % len(_COLORS)]
         shares = cumulative_share(values, limits)
         draw.line([place(*point) for point in zip(limits, shares, strict=True)], fill=color, width=2 * _FINE + 1)
-        _legend(draw, font, row, len(errors), f"{name}: median {np.median(values):.3g} {unit}", color)
+        _legend(draw, font, row, len(errors), f"{name}: median {np.median(values):#.3g} {unit}", color)
     small = image.resize((_WIDTH, _HEIGHT), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255.0
 
