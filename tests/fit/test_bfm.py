@@ -195,4 +195,6 @@ def test_uncovered_texels_are_filled_smoothly(tmp_path, small_model, table):
 def test_a_table_of_another_model_is_named(tmp_path, small_model, table):
     with pytest.raises(InputError, match="Basel vertex 60, but this model has 60"):
         convert_bfm_colors(tmp_path / "a.npz", small_model, replace(table, vertex_ids=table.vertex_ids + 1))
+    with pytest.raises(InputError, match="not of 2009"):
+        convert_bfm_colors(tmp_path / "a.npz", replace(small_model, release="2009"), table)
     assert not list(tmp_path.iterdir())

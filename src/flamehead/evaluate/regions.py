@@ -106,8 +106,8 @@ def face_regions(
 ) -> dict[str, Int[np.ndarray, "_"]]:
     """Nose, mouth, forehead and cheeks of a FLAME head as vertex ids that do not overlap.
 
-    The mouth is the lips and the skin within 12 mm of them; the cheeks are what is left of the face, chin included,
-    without eyes and their surroundings.
+    The mouth is the lips and the skin within 12 mm of them; the cheeks are what is left of the face below the top of
+    the nose, chin included, without eyes and their surroundings.
 
     Args:
         template: Vertices of the head, metres.
@@ -126,7 +126,8 @@ def face_regions(
     from_lips = np.sqrt(((template[:, None] - template[lips][None]) ** 2).sum(axis=-1)).min(axis=1)
     forehead &= ~nose
     mouth = (lips | (face & (from_lips <= _AROUND_LIPS))) & ~nose & ~forehead
-    cheek = face & ~(nose | mouth | forehead | eyes)
+    # FLAME's nose begins below the eyes; the bridge above it is no cheek.
+    cheek = face & ~(nose | mouth | forehead | eyes) & (template[:, 1] <= template[nose, 1].max())
     return {name: np.flatnonzero(mask) for name, mask in zip(REGIONS, (nose, mouth, forehead, cheek), strict=True)}
 
 

@@ -33,9 +33,14 @@ def convert_bfm_colors(
         inpainting: From `mask_inpainting.npz`.
 
     Raises:
-        InputError: The table names vertices that the model lacks, or the file cannot be written.
+        InputError: The model is another than that of the table, or the file cannot be written.
     """
     n_vertices, _, count = model.color_basis.shape
+    if model.release != "2017":
+        raise InputError(
+            f"The texel table names vertices of the Basel Face Model 2017, not of {model.release}; give "
+            "model2017-1_bfm_nomouth.h5."
+        )
     if texels.vertex_ids.size and texels.vertex_ids.max() >= n_vertices:
         raise InputError(
             f"The texel table names Basel vertex {texels.vertex_ids.max()}, but this model has {n_vertices}; give "
