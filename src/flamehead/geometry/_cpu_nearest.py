@@ -130,14 +130,13 @@ def _to_triangle(t, flat, x, y, z):
 
 
 @compiled(nogil=True)
-def search(points, visit, corners, flat, boxes, links, counts, found, weights, squares):
-    """The nearest point of the surface for some of the points.
+def search(points, corners, flat, boxes, links, counts, found, weights, squares):
+    """The nearest point of the surface for each point.
 
     The face found for a point bounds the search for the next one, so neighbours should follow each other.
 
     Args:
         points: (N, 3).
-        visit: Rows of `points` to serve, in turn.
         corners: (F, 3, 3) in the order of the leaves.
         flat: (F,) whether a triangle is too thin for a solution inside.
         boxes: The tree, as are `links` and `counts`.
@@ -145,7 +144,7 @@ def search(points, visit, corners, flat, boxes, links, counts, found, weights, s
     """
     stack, bounds = np.empty(_DEPTH, np.int64), np.empty(_DEPTH)
     nearest = 0
-    for n in visit:
+    for n in range(len(points)):
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
         best, b, c = _to_triangle(corners[nearest], flat[nearest], x, y, z)
         stack[0], bounds[0] = 0, _to_box(boxes[0], x, y, z)
