@@ -21,7 +21,7 @@ _ROWS = 8
 def convert_bfm_colors(
     path: StrPath, model: BfmModel, texels: BfmTexels, *, inpainting: InpaintingSpace | None = None
 ) -> None:
-    """Write `FLAME_albedo_from_BFM.npz`; besides the model some 40 MB of memory are needed.
+    """Write `FLAME_albedo_from_BFM.npz`; besides the model some 100 MB of memory are needed.
 
     A texel's colour is the barycentric mean of its Basel vertices, in mean and basis alike: texture = MU + PC c with
     c ~ N(0, 1). Texels that the Basel Face Model does not cover are zero, or the inpainting space's, enlarged.
