@@ -203,6 +203,11 @@ def test_vertices_and_landmarks(run, tmp_path, heads):
     assert result(tmp_path, "r")["total"]["all"]["largest"] < 1e-3
     wrong = run(*base, "--out", tmp_path / "w", "--region", "tail")
     assert wrong.code == 1 and "no region 'tail'" in wrong.err
+    hole = np.load(tmp_path / "p" / "1.npy")
+    hole[7] = np.nan
+    np.save(tmp_path / "p" / "1.npy", hole)
+    torn = run(*base, "--out", tmp_path / "h")
+    assert torn.code == 1 and "holds NaN" in torn.err and result(tmp_path, "h")["images"] == 1
     lands = ("evaluate", "landmarks", "--predictions", tmp_path / "pl", "--truths", tmp_path / "tl")
     done = run(*lands, "--out", tmp_path / "l")
     assert done.code == 0 and "%" in done.out

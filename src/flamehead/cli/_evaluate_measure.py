@@ -128,7 +128,10 @@ def _against_truth(pair: Pair, settings: Settings) -> np.ndarray:
             flame.region_faces(settings.region)  # Raises where there is no such region.
             ids = flame.regions[settings.region]
         found, truth = (_read_mesh(file, settings, surface=False)[0] for file in (pair.predicted, pair.truth))
-        return scale * vertex_error(found, truth, align=settings.align, ids=ids).distances
+        distances = vertex_error(found, truth, align=settings.align, ids=ids).distances
+        if not np.isfinite(distances).all():
+            raise InputError(f"{pair.predicted} or {pair.truth} holds NaN coordinates; repair or export it again.")
+        return scale * distances
     found, truth = read_points(pair.predicted), read_points(pair.truth)
     if truth.shape[1] == 2:
         distances = landmark_error_2d(found, truth, divide_by=settings.divide_by)
