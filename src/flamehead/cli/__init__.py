@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     from flamehead.cli.assets import Assets
+    from flamehead.cli.convert import Convert
     from flamehead.cli.demo import Demo
     from flamehead.cli.encode import EncodePhotos
+    from flamehead.cli.evaluate import Evaluate
     from flamehead.cli.fit import FitPhotos
     from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
@@ -56,13 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(
     arguments: Sequence[str],
-) -> Demo | FitPhotos | Pose | Render | IdentifyPhotos | EncodePhotos | Warmup | Assets:
+) -> Demo | FitPhotos | Pose | Render | IdentifyPhotos | EncodePhotos | Convert | Evaluate | Warmup | Assets:
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
     from flamehead.cli.assets import Assets
+    from flamehead.cli.convert import Convert
     from flamehead.cli.demo import Demo
     from flamehead.cli.encode import EncodePhotos
+    from flamehead.cli.evaluate import Evaluate
     from flamehead.cli.fit import FitPhotos
     from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
@@ -78,10 +82,12 @@ def _parsed(
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
-        | Annotated[IdentifyPhotos, name("identity")]
-        | Annotated[EncodePhotos, name("encode")]
         | Annotated[Pose, name("pose")]
         | Annotated[Render, name("render")]
+        | Annotated[IdentifyPhotos, name("identity")]
+        | Annotated[EncodePhotos, name("encode")]
+        | Annotated[Convert, name("convert")]
+        | Annotated[Evaluate, name("evaluate")]
         | Annotated[Warmup, name("warmup")]
         | Annotated[Assets, name("assets")]
     )

@@ -1,5 +1,7 @@
 """Recipes that fit a head to what was seen, and the residuals they are made of."""
 
+from flamehead.fit.bfm import BfmConverter, BfmFit, bfm_vertices, convert_bfm, prepare_bfm, recognize_bfm
+from flamehead.fit.bfm_colors import convert_bfm_colors
 from flamehead.fit.landmark_model import (
     Columns,
     HeadState,
@@ -21,6 +23,8 @@ from flamehead.fit.residuals import (
 )
 
 __all__ = [
+    "BfmConverter",
+    "BfmFit",
     "CAMERA_FROM_MODEL",
     "Columns",
     "HeadState",
@@ -28,13 +32,18 @@ __all__ = [
     "LandmarkFitSettings",
     "LandmarkModel",
     "bake",
+    "bfm_vertices",
     "build_landmark_model",
+    "convert_bfm",
+    "convert_bfm_colors",
     "fit_landmarks",
     "gaussian_prior",
     "landmark_error_percent",
     "landmark_points",
     "landmark_positions",
+    "prepare_bfm",
     "project",
     "project_residuals",
+    "recognize_bfm",
     "soft_limits",
 ]
