@@ -13,10 +13,10 @@ import torch
 
 from flamehead import Flame, load_flame, write_image
 from flamehead.render import UNLIT, marks, orbit_camera, region_paint, render, tile
-from flamehead.render.paints import REGION_COLORS
 
 SIZE = (420, 500)
 GREY = (0.89, 0.90, 0.91)
+BLUE = (0.36, 0.62, 0.85)
 SHOWN = ("face", "scalp", "neck", "forehead", "eye_region", "nose", "lips", "left_ear", "right_ear")
 """Drawn one over the other, so the large ones come first."""
 
@@ -50,7 +50,7 @@ def landmarks(flame: Flame, vertices: torch.Tensor, scheme: str, yaw: float) -> 
     # Deeper than 3 cm behind the middle of the head: on the cheek that is turned away.
     front = camera.rotation[2] @ (points - vertices.mean(0)).T < 0.03
     pixels = camera.project(points)[front].numpy()
-    return marks(clay, pixels, REGION_COLORS[1], radius=2.6 if len(points) < 200 else 1.6)
+    return marks(clay, pixels, BLUE, radius=2.6 if len(points) < 200 else 1.6)
 
 
 def main() -> None:
