@@ -5,7 +5,7 @@ import logging
 import numba
 import pytest
 
-from flamehead.raster import _compile
+from flamehead import _compile
 
 
 @pytest.fixture
