@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import FlameParams, LandmarkScheme
@@ -28,7 +28,7 @@ from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, Status, lev
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["PointFit", "PointFitSettings", "PointScheme", "fit_points", "point_scheme", "rest_landmarks"]
+__all__ = ["PointFit", "PointFitSettings", "PointScheme", "fit_points", "paired_landmarks", "point_scheme"]
 
 PointScheme: TypeAlias = LandmarkScheme | Literal["ibug51"]
 """Which points a set of landmarks in space holds: those of `LandmarkScheme`, or the 68 without the jaw line."""
@@ -145,23 +145,20 @@ def fit_points(
     )
 
 
-def rest_landmarks(
+def paired_landmarks(
     flame: Flame, points: Float[np.ndarray, "L 3"]
-) -> tuple[Float[np.ndarray, "K 3"], Float[np.ndarray, "K 3"]]:
-    """The model's own landmarks on the mean head, metres, and the seen ones they belong to, both without the jaw line.
+) -> tuple[Float[np.ndarray, "K 3"], Int[np.ndarray, "K 3"], Float[np.ndarray, "K 3"]]:
+    """Seen landmarks with a fixed place on the face, and that place: vertex ids and barycentric weights.
 
     Raises:
         InputError: Too few landmarks, or they are not a face's.
         AssetNotFound: The model has no landmarks that match.
     """
-    pairs = _pairs(flame, np.asarray(points, dtype=np.float64))
-    firm = ~pairs.is_kind("contour")
-    embedding = flame.embeddings[pairs.scheme]
-    rows = pairs.model_rows[firm]
-    corners = flame.arrays.template[flame.arrays.faces[embedding.face_ids[rows]]]
-    own, seen = np.einsum("lk,lka->la", embedding.barycentric[rows], corners), points[pairs.seen_rows[firm]]
-    visible = np.isfinite(seen).all(axis=1)
-    return own[visible], seen[visible]
+    points = np.asarray(points, dtype=np.float64)
+    pairs = _pairs(flame, points)
+    firm = pairs.is_kind("inner") & np.isfinite(points[pairs.seen_rows]).all(axis=1)
+    embedding, rows = flame.embeddings[pairs.scheme], pairs.model_rows[firm]
+    return points[pairs.seen_rows[firm]], flame.arrays.faces[embedding.face_ids[rows]], embedding.barycentric[rows]
 
 
 def _pairs(flame: Flame, points: Float[np.ndarray, "L 3"]) -> Correspondence:
