@@ -37,7 +37,7 @@ class HeadBelief:
     """Of the gaze, radians; a surface hardly shows it."""
     eye_limit: float = 0.6
     """Soft limit of pitch and yaw, radians."""
-    neck_sigma: float = 0.15
+    neck_sigma: float = 0.06
     """Of the neck's axis-angle components, radians."""
     angle_excess_sigma: float = 0.01
     """Of what exceeds the limits of jaw and gaze, radians."""

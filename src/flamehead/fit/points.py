@@ -28,7 +28,7 @@ from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, Status, lev
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["PointFit", "PointFitSettings", "PointScheme", "fit_points", "paired_landmarks", "point_scheme"]
+__all__ = ["PointFit", "PointFitSettings", "PlacedLandmarks", "PointScheme", "fit_points", "paired_landmarks", "point_scheme"]
 
 PointScheme: TypeAlias = LandmarkScheme | Literal["ibug51"]
 """Which points a set of landmarks in space holds: those of `LandmarkScheme`, or the 68 without the jaw line."""
@@ -41,6 +41,11 @@ _COUNTS: dict[int, PointScheme] = {
     478: "mediapipe478",
 }
 _FEWEST_POINTS = 6
+_GAPS = (
+    (80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318),
+    (160, 144), (159, 145), (158, 153), (385, 380), (386, 374), (387, 373),
+)  # fmt: skip
+"""Face-mesh points of upper and lower lip, then of upper and lower lids, right and left."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,19 @@ class PointFit:
     """The model's landmarks in the frame and unit of the points; NaN where the model has no such point."""
     fingerprint: str
     """Fingerprint of the model that `params` belong to."""
+
+
+@dataclass(frozen=True)
+class PlacedLandmarks:
+    """Landmarks in space and where they lie on the head."""
+
+    seen: Float[np.ndarray, "K 3"]
+    """In the frame and unit of the scan."""
+    corners: Int[np.ndarray, "K 3"]
+    """Vertex ids."""
+    barycentric: Float[np.ndarray, "K 3"]
+    gaps: Int[np.ndarray, "G 2"]
+    """Rows of upper and lower points of lips and lids that face each other: how far mouth and eyes are open."""
 
 
 def point_scheme(points: Float[np.ndarray, "L 3"]) -> PointScheme:
@@ -145,10 +163,8 @@ def fit_points(
     )
 
 
-def paired_landmarks(
-    flame: Flame, points: Float[np.ndarray, "L 3"]
-) -> tuple[Float[np.ndarray, "K 3"], Int[np.ndarray, "K 3"], Float[np.ndarray, "K 3"]]:
-    """Seen landmarks with a fixed place on the face, and that place: vertex ids and barycentric weights.
+def paired_landmarks(flame: Flame, points: Float[np.ndarray, "L 3"]) -> PlacedLandmarks:
+    """Seen landmarks that have a fixed place on the face, and that place; without the jaw line and smooth skin.
 
     Raises:
         InputError: Too few landmarks, or they are not a face's.
@@ -158,7 +174,15 @@ def paired_landmarks(
     pairs = _pairs(flame, points)
     firm = pairs.is_kind("inner") & np.isfinite(points[pairs.seen_rows]).all(axis=1)
     embedding, rows = flame.embeddings[pairs.scheme], pairs.model_rows[firm]
-    return points[pairs.seen_rows[firm]], flame.arrays.faces[embedding.face_ids[rows]], embedding.barycentric[rows]
+    row = np.full(478, -1)
+    row[pairs.mesh_ids[firm]] = np.arange(int(firm.sum()))
+    gaps = row[np.array(_GAPS)]
+    return PlacedLandmarks(
+        points[pairs.seen_rows[firm]],
+        flame.arrays.faces[embedding.face_ids[rows]],
+        embedding.barycentric[rows],
+        gaps[(gaps >= 0).all(axis=1)],
+    )
 
 
 def _pairs(flame: Flame, points: Float[np.ndarray, "L 3"]) -> Correspondence:

@@ -18,8 +18,8 @@ from flamehead.errors import InputError
 from flamehead.fit._belief import HeadBelief, head_prior
 from flamehead.fit._scan_samples import Samples, Scan, choose_samples
 from flamehead.fit._states import Placed, moved_placed, resized, to_params, to_state
-from flamehead.fit.points import PointFit
-from flamehead.fit.surface_model import SurfaceModel, build_surface_model, pose_surface, surface_rows
+from flamehead.fit.points import PlacedLandmarks, PointFit, paired_landmarks
+from flamehead.fit.surface_model import PosedSurface, SurfaceModel, build_surface_model, pose_surface, surface_rows
 from flamehead.geometry.nearest import build_surface_tree, nearest_in_tree
 from flamehead.solve import LOSSES, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
@@ -50,9 +50,9 @@ class ScanStage:
 
 
 _STAGES = (
-    ScanStage(20, 10, 0.020, 3e-3, 6),
-    ScanStage(80, 40, 0.010, 6e-3, 6),
-    ScanStage(300, 100, 0.005, 12e-3, 12),
+    ScanStage(20, 10, 0.020, 2e-3, 6),
+    ScanStage(80, 40, 0.010, 3e-3, 6),
+    ScanStage(300, 100, 0.005, 4e-3, 12),
 )
 
 
@@ -70,8 +70,10 @@ class ScanFitSettings:
     """Scan points farther from the head than this after the landmark fit are not the head's."""
     noise: float = 1e-3
     """Standard deviation of what the model cannot explain."""
-    independent: float = 1500.0
+    independent: float = 500.0
     """How many independent measurements all samples together count as: neighbours err alike."""
+    gap_sigma: float = 7e-4
+    """How well the landmarks tell how far lips and lids are apart."""
     normal_cosine: float = 0.5
     """Least cosine between the normals of a scan point and of the head where it lies."""
     belief: HeadBelief = field(default_factory=HeadBelief)
@@ -99,10 +101,11 @@ class _Targets:
     """Scan samples and landmarks in the scan's unit, and what they are compared with."""
 
     samples: Samples
-    pivot: Float[np.ndarray, "3"]
-    landmarks: Float[np.ndarray, "K 3"]
-    landmark_corners: Int[np.ndarray, "K 3"]
-    landmark_barycentric: Float[np.ndarray, "K 3"]
+    landmarks: PlacedLandmarks
+
+    @property
+    def pivot(self) -> Float[np.ndarray, "3"]:
+        return self.landmarks.seen.mean(axis=0)
 
 
 @single_threaded_blas()
@@ -158,14 +161,12 @@ def skin_faces(flame: Flame) -> Int[np.ndarray, "F"]:
 def _targets(
     flame: Flame, scan: Scan, start: PointFit, landmarks: Float[np.ndarray, "L 3"], settings: ScanFitSettings
 ) -> _Targets:
-    from flamehead.fit.points import paired_landmarks
-
-    seen, corners, barycentric = paired_landmarks(flame, landmarks)
+    placed = paired_landmarks(flame, landmarks)
     model = _model(flame, settings.stages[0])
     vertices = pose_surface(model, resized(to_state(start.params), model.columns)).vertices / start.scale
-    weights = _sample_weights(scan, vertices, model.faces[skin_faces(flame)], seen, start.scale, settings)
+    weights = _sample_weights(scan, vertices, model.faces[skin_faces(flame)], placed.seen, start.scale, settings)
     samples = choose_samples(scan, weights, settings.samples)
-    return _Targets(samples, seen.mean(axis=0), seen, corners, barycentric)
+    return _Targets(samples, placed)
 
 
 def _sample_weights(
@@ -250,36 +251,32 @@ def _solve_stage(
 ) -> Solution[Placed]:
     model = _model(flame, stage)
     columns, prior, samples = model.columns, head_prior(model.columns, settings.belief), targets.samples
-    count, n, k = len(samples.points), len(columns), len(targets.landmarks)
+    count, n, pivot = len(samples.points), len(columns), targets.pivot
     unit = np.sqrt(settings.independent / count) / settings.noise
-    axes = np.tile(np.eye(3), (k, 1))
 
     def residuals(placed: Placed) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
         posed = pose_surface(model, placed.head)
         match = _match(model, posed.vertices, samples, placed.scale, settings, flame)
+        missed, mark_rows = _landmark_residuals(model, posed, targets, placed.scale, stage.landmark_sigma, settings)
         believed, prior_rows = prior(placed.head)
-        rows = np.zeros((count + 3 * k + len(believed), n + 1))
+        rows = np.zeros((count + len(missed) + len(believed), n + 1))
         valid = np.flatnonzero(match.valid)
         rows[valid, :n] = surface_rows(
             model, posed, match.corners[valid], match.barycentric[valid], unit * match.directions[valid]
         )
+        lever = placed.scale * (samples.points[valid] - pivot)
+        rows[valid, n] = -unit * np.einsum("na,na->n", match.directions[valid], lever)
+        rows[count : count + len(missed)] = mark_rows
+        rows[count + len(missed) :, :n] = prior_rows
         distance = np.where(match.valid, match.distance, _SATURATED * stage.width)
-        marks, weight = targets.landmark_corners, 1.0 / stage.landmark_sigma
-        places = np.einsum("kc,kca->ka", targets.landmark_barycentric, posed.vertices[marks])
-        rows[count : count + 3 * k, :n] = surface_rows(
-            model, posed, np.repeat(marks, 3, 0), np.repeat(targets.landmark_barycentric, 3, 0), weight * axes
-        )
-        rows[count + 3 * k :, :n] = prior_rows
-        if free_scale:
-            lever = -placed.scale * (samples.points - targets.pivot)
-            rows[valid, n] = unit * np.einsum("na,na->n", match.directions, lever)[valid]
-            rows[count : count + 3 * k, n] = -weight * placed.scale * (targets.landmarks - targets.pivot).reshape(-1)
-        missed = weight * (places - placed.scale * targets.landmarks).reshape(-1)
+        if not free_scale:
+            rows[:, n] = 0.0
         return np.concatenate([unit * distance, missed, believed]), rows
 
+    marks = len(targets.landmarks.seen)
     robust = (
         RobustBlock(slice(0, count), 1, LOSSES["geman_mcclure"], unit * stage.width),
-        RobustBlock(slice(count, count + 3 * k), 3, LOSSES["huber"], 3.0),
+        RobustBlock(slice(count, count + 3 * marks), 3, LOSSES["huber"], 3.0),
     )
     return levenberg_marquardt(
         residuals,
@@ -289,6 +286,30 @@ def _solve_stage(
         cost_tolerance=settings.cost_tolerance,
         max_iterations=stage.iterations,
     )
+
+
+def _landmark_residuals(
+    model: SurfaceModel,
+    posed: PosedSurface,
+    targets: _Targets,
+    scale: float,
+    sigma: float,
+    settings: ScanFitSettings,
+) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
+    """Landmarks by axis, then how far lips and lids are apart, and the derivative by `Columns` and the log of the scale.
+
+    A scan hardly shows where the lips meet: the surface alone would part them.
+    """
+    marks, n = targets.landmarks, len(model.columns)
+    k, (upper, lower) = len(marks.seen), marks.gaps.T
+    places = np.einsum("kc,kca->ka", marks.barycentric, posed.vertices[marks.corners])
+    axes = np.tile(np.eye(3), (k, 1))
+    by_axis = surface_rows(model, posed, np.repeat(marks.corners, 3, 0), np.repeat(marks.barycentric, 3, 0), axes)
+    rows = np.concatenate([by_axis, -scale * (marks.seen - targets.pivot).reshape(-1, 1)], axis=1).reshape(k, 3, n + 1)
+    missed = places - scale * marks.seen
+    r = np.concatenate([missed / sigma, (missed[upper] - missed[lower]) / settings.gap_sigma])
+    jacobian = np.concatenate([rows / sigma, (rows[upper] - rows[lower]) / settings.gap_sigma])
+    return r.reshape(-1), jacobian.reshape(-1, n + 1)
 
 
 def _searched(flame: Flame) -> tuple[Int[np.ndarray, "F 3"], Bool[np.ndarray, "F 3"]]:
