@@ -41,11 +41,8 @@ _COUNTS: dict[int, PointScheme] = {
     478: "mediapipe478",
 }
 _FEWEST_POINTS = 6
-_GAPS = (
-    (80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318),
-    (160, 144), (159, 145), (158, 153), (385, 380), (386, 374), (387, 373),
-)  # fmt: skip
-"""Face-mesh points of upper and lower lip, then of upper and lower lids, right and left."""
+_GAPS = ((80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318))
+"""Face-mesh points of upper and lower lip that face each other."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class PlacedLandmarks:
     """Vertex ids."""
     barycentric: Float[np.ndarray, "K 3"]
     gaps: Int[np.ndarray, "G 2"]
-    """Rows of upper and lower points of lips and lids that face each other: how far mouth and eyes are open."""
+    """Rows of points of upper and lower lip that face each other: how far the mouth is open."""
 
 
 def point_scheme(points: Float[np.ndarray, "L 3"]) -> PointScheme:

@@ -72,8 +72,10 @@ class ScanFitSettings:
     """Standard deviation of what the model cannot explain."""
     independent: float = 500.0
     """How many independent measurements all samples together count as: neighbours err alike."""
-    gap_sigma: float = 7e-4
-    """How well the landmarks tell how far lips and lids are apart."""
+    gap_sigma: float = 1e-3
+    """How well the landmarks tell how far the lips are apart."""
+    closed_gap: float = 4e-3
+    """Lips whose landmarks are less than this apart are likely to touch: people and detectors mark them too far apart."""
     normal_cosine: float = 0.5
     """Least cosine between the normals of a scan point and of the head where it lies."""
     belief: HeadBelief = field(default_factory=HeadBelief)
@@ -296,7 +298,7 @@ def _landmark_residuals(
     sigma: float,
     settings: ScanFitSettings,
 ) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
-    """Landmarks by axis, then how far lips and lids are apart, and the derivative by `Columns` and the log of the scale.
+    """Landmarks by axis, then how far the lips are apart, and the derivative by `Columns` and the log of the scale.
 
     A scan hardly shows where the lips meet: the surface alone would part them.
     """
@@ -307,7 +309,10 @@ def _landmark_residuals(
     by_axis = surface_rows(model, posed, np.repeat(marks.corners, 3, 0), np.repeat(marks.barycentric, 3, 0), axes)
     rows = np.concatenate([by_axis, -scale * (marks.seen - targets.pivot).reshape(-1, 1)], axis=1).reshape(k, 3, n + 1)
     missed = places - scale * marks.seen
-    r = np.concatenate([missed / sigma, (missed[upper] - missed[lower]) / settings.gap_sigma])
+    seen_gaps = scale * (marks.seen[upper] - marks.seen[lower])
+    squares = (seen_gaps**2).sum(axis=1, keepdims=True)
+    gaps = places[upper] - places[lower] - seen_gaps * squares / (squares + settings.closed_gap**2)
+    r = np.concatenate([missed / sigma, gaps / settings.gap_sigma])
     jacobian = np.concatenate([rows / sigma, (rows[upper] - rows[lower]) / settings.gap_sigma])
     return r.reshape(-1), jacobian.reshape(-1, n + 1)
 
