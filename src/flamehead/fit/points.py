@@ -13,7 +13,7 @@ from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import FlameParams, LandmarkScheme
 from flamehead.errors import InputError
 from flamehead.fit._belief import HeadBelief, head_prior
-from flamehead.fit._correspondence import Correspondence, correspond, mesh_ids
+from flamehead.fit._correspondence import Correspondence, correspond, mesh_ids, rows_of
 from flamehead.fit._states import Placed, moved_placed, to_params
 from flamehead.fit.landmark_model import (
     HeadState,
@@ -22,13 +22,14 @@ from flamehead.fit.landmark_model import (
     landmark_points,
     landmark_positions,
 )
+from flamehead.geometry.landmark_sets import LIPS_INNER
 from flamehead.geometry.similarity import Similarity, align_points
 from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["PointFit", "PointFitSettings", "PlacedLandmarks", "PointScheme", "fit_points", "paired_landmarks", "point_scheme"]
+__all__ = ["PointFit", "PointFitSettings", "PlacedLandmarks", "PointScheme", "fit_points", "mouth_points", "paired_landmarks", "point_scheme"]
 
 PointScheme: TypeAlias = LandmarkScheme | Literal["ibug51"]
 """Which points a set of landmarks in space holds: those of `LandmarkScheme`, or the 68 without the jaw line."""
@@ -180,6 +181,15 @@ def paired_landmarks(flame: Flame, points: Float[np.ndarray, "L 3"]) -> PlacedLa
         embedding.barycentric[rows],
         gaps[(gaps >= 0).all(axis=1)],
     )
+
+
+def mouth_points(flame: Flame) -> Float[np.ndarray, "K 3"]:
+    """Where the lips are on the mean head, metres."""
+    scheme = correspond("mediapipe478", tuple(flame.embeddings), source=flame.arrays.source).scheme
+    embedding, rows = flame.embeddings[scheme], rows_of(scheme, LIPS_INNER)
+    rows = rows[rows >= 0]
+    corners = flame.arrays.template[flame.arrays.faces[embedding.face_ids[rows]]]
+    return np.einsum("lk,lka->la", embedding.barycentric[rows], corners)
 
 
 def _pairs(flame: Flame, points: Float[np.ndarray, "L 3"]) -> Correspondence:

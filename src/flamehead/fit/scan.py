@@ -11,25 +11,23 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from flamehead.data import FlameParams
 from flamehead.errors import InputError
 from flamehead.fit._belief import HeadBelief, head_prior
+from flamehead.fit._scan_match import match_samples, near_head, skin_surface
 from flamehead.fit._scan_samples import Samples, Scan, choose_samples
 from flamehead.fit._states import Placed, moved_placed, resized, to_params, to_state
 from flamehead.fit.points import PlacedLandmarks, PointFit, paired_landmarks
 from flamehead.fit.surface_model import PosedSurface, SurfaceModel, build_surface_model, pose_surface, surface_rows
-from flamehead.geometry.nearest import build_surface_tree, nearest_in_tree
 from flamehead.solve import LOSSES, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["ScanFitSettings", "ScanRegistration", "ScanStage", "register_scan", "skin_faces"]
+__all__ = ["ScanFitSettings", "ScanRegistration", "ScanStage", "register_scan"]
 
-_HIDDEN_REGIONS = ("lip_inside",)
-"""What no scanner sees; without a table of regions, normals keep the scan from lying on it."""
 _FACE_RADIUS = 0.11
 """Around the landmarks, metres: where samples are dense."""
 _SATURATED = 30.0
@@ -144,20 +142,14 @@ def register_scan(
         raise InputError("The settings name no stages; give at least one `ScanStage`.")
     model = _model(flame, settings.stages[-1])
     placed = replace(placed, head=resized(placed.head, model.columns))
-    matched = _match(model, pose_surface(model, placed.head).vertices, targets.samples, placed.scale, settings, flame)
+    vertices = pose_surface(model, placed.head).vertices
+    matched = match_samples(
+        vertices, targets.samples, skin_surface(flame), scale=placed.scale, cosine=settings.normal_cosine
+    )
     near = matched.valid & (np.abs(matched.distance) < settings.stages[-1].width)
     return ScanRegistration(
         to_params(flame, placed.head), placed.scale, solution.status, solution.cost, float(near.mean())
     )
-
-
-def skin_faces(flame: Flame) -> Int[np.ndarray, "F"]:
-    """Rows of the model's faces that a scanner can see: without the inside of the mouth, where the model names it."""
-    faces = flame.arrays.faces
-    hidden = np.zeros(len(flame.arrays.template), dtype=bool)
-    for name in _HIDDEN_REGIONS:
-        hidden[np.asarray(flame.regions.get(name, ()), dtype=np.int64)] = True
-    return np.flatnonzero(~hidden[faces].all(axis=1))
 
 
 def _targets(
@@ -166,81 +158,18 @@ def _targets(
     placed = paired_landmarks(flame, landmarks)
     model = _model(flame, settings.stages[0])
     vertices = pose_surface(model, resized(to_state(start.params), model.columns)).vertices / start.scale
-    weights = _sample_weights(scan, vertices, model.faces[skin_faces(flame)], placed.seen, start.scale, settings)
+    near = near_head(
+        scan, vertices, skin_surface(flame), reach=settings.reach / start.scale, most=10 * settings.samples
+    )
+    in_face = np.linalg.norm(scan.vertices[near] - placed.seen.mean(axis=0), axis=1) < _FACE_RADIUS / start.scale
+    weights = np.zeros(len(scan.vertices))
+    weights[near] = np.where(in_face, settings.face_density, 1.0)
     samples = choose_samples(scan, weights, settings.samples)
     return _Targets(samples, placed)
 
 
-def _sample_weights(
-    scan: Scan,
-    head: Float[np.ndarray, "V 3"],
-    faces: Int[np.ndarray, "F 3"],
-    landmarks: Float[np.ndarray, "K 3"],
-    scale: float,
-    settings: ScanFitSettings,
-) -> Float[np.ndarray, "N"]:
-    """How dense samples should be at each vertex of the scan: nowhere far from the head, most in the face."""
-    reach = settings.reach / scale
-    low, high = head.min(axis=0) - reach, head.max(axis=0) + reach
-    inside = np.flatnonzero(((scan.vertices > low) & (scan.vertices < high)).all(axis=1) & (scan.areas > 0.0))
-    # Distances of some tens of thousands of points tell as much as those of a million.
-    inside = inside[:: max(1, len(inside) // (10 * settings.samples))]
-    near = np.zeros(0) if not len(inside) else nearest_in_tree(scan.vertices[inside], build_surface_tree(head, faces)).distances
-    kept = inside[near < reach]
-    if len(kept) < 100:
-        raise InputError(
-            f"Only {len(kept)} points of the scan lie near the head that the landmarks show; give landmarks in the "
-            "frame and unit of this scan, or none to find them."
-        )
-    in_face = np.linalg.norm(scan.vertices[kept] - landmarks.mean(axis=0), axis=1) < _FACE_RADIUS / scale
-    weights = np.zeros(len(scan.vertices))
-    weights[kept] = np.where(in_face, settings.face_density, 1.0)
-    return weights
-
-
 def _model(flame: Flame, stage: ScanStage) -> SurfaceModel:
     return build_surface_model(flame.arrays, n_shape=stage.n_shape, n_expression=stage.n_expression)
-
-
-@dataclass(frozen=True)
-class _Match:
-    """Where each sample lies on the head."""
-
-    corners: Int[np.ndarray, "N 3"]
-    barycentric: Float[np.ndarray, "N 3"]
-    directions: Float[np.ndarray, "N 3"]
-    """Unit vectors along which the distances are measured."""
-    distance: Float[np.ndarray, "N"]
-    """Metres, `directions . (point on the head - sample)`."""
-    valid: Bool[np.ndarray, "N"]
-    """Not on a border of the head, normals compatible."""
-
-
-def _match(
-    model: SurfaceModel,
-    vertices: Float[np.ndarray, "V 3"],
-    samples: Samples,
-    scale: float,
-    settings: ScanFitSettings,
-    flame: Flame,
-) -> _Match:
-    faces, border = _searched(flame)
-    points = scale * samples.points
-    found = nearest_in_tree(points, build_surface_tree(vertices, faces))
-    corners = faces[found.face_ids]
-    a, b, c = np.moveaxis(vertices[corners], 1, 0)
-    normals = np.cross(b - a, c - a)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    offset = found.points - points
-    inside = found.barycentric.min(axis=1) > 1e-9
-    apart = np.linalg.norm(offset, axis=1)
-    steep = ~inside & (apart > 1e-9)
-    directions = np.where(steep[:, None], offset / np.maximum(apart, 1e-30)[:, None], normals)
-    cosine = np.einsum("na,na->n", normals, samples.normals)
-    compatible = (cosine if samples.oriented else np.abs(cosine)) > settings.normal_cosine
-    on_border = ((found.barycentric < 1e-9) & border[found.face_ids]).any(axis=1)
-    distance = np.einsum("na,na->n", directions, offset)
-    return _Match(corners, found.barycentric, directions, distance, compatible & ~on_border)
 
 
 def _solve_stage(
@@ -253,12 +182,13 @@ def _solve_stage(
 ) -> Solution[Placed]:
     model = _model(flame, stage)
     columns, prior, samples = model.columns, head_prior(model.columns, settings.belief), targets.samples
+    surface = skin_surface(flame)
     count, n, pivot = len(samples.points), len(columns), targets.pivot
     unit = np.sqrt(settings.independent / count) / settings.noise
 
     def residuals(placed: Placed) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
         posed = pose_surface(model, placed.head)
-        match = _match(model, posed.vertices, samples, placed.scale, settings, flame)
+        match = match_samples(posed.vertices, samples, surface, scale=placed.scale, cosine=settings.normal_cosine)
         missed, mark_rows = _landmark_residuals(model, posed, targets, placed.scale, stage.landmark_sigma, settings)
         believed, prior_rows = prior(placed.head)
         rows = np.zeros((count + len(missed) + len(believed), n + 1))
@@ -315,12 +245,3 @@ def _landmark_residuals(
     r = np.concatenate([missed / sigma, gaps / settings.gap_sigma])
     jacobian = np.concatenate([rows / sigma, (rows[upper] - rows[lower]) / settings.gap_sigma])
     return r.reshape(-1), jacobian.reshape(-1, n + 1)
-
-
-def _searched(flame: Flame) -> tuple[Int[np.ndarray, "F 3"], Bool[np.ndarray, "F 3"]]:
-    """Faces that a scan point may lie on, and which of their corners face a border of them."""
-    faces = flame.arrays.faces[skin_faces(flame)]
-    edges = np.sort(faces[:, [[1, 2], [2, 0], [0, 1]]], axis=2)
-    keys = edges[..., 0] * (int(faces.max()) + 1) + edges[..., 1]
-    _, inverse, counts = np.unique(keys.reshape(-1), return_inverse=True, return_counts=True)
-    return faces, (counts[inverse.reshape(-1)] == 1).reshape(-1, 3)
