@@ -42,7 +42,7 @@ _SPARE_COMPONENTS = 1000
 class OffsetSettings:
     """How freely vertices move. Lengths are metres."""
 
-    stiffness: float = 0.6
+    stiffness: float = 1.5
     """Weight of the Laplacian against one scan point per vertex."""
     hold: float = 0.02
     """Weight of staying where the model is."""
@@ -50,9 +50,9 @@ class OffsetSettings:
     """Distance at which a scan point starts to look like an outlier."""
     normal_cosine: float = 0.5
     """Least cosine between the normals of a scan point and of the head where it lies."""
-    samples: int = 40_000
+    samples: int = 20_000
     """Scan points that take part."""
-    rounds: int = 6
+    rounds: int = 4
     """How often nearest points are found anew."""
     mouth_stiffness: float = 3.0
     """The stiffness around the lips is multiplied by this, again and again while the lips would cut each other."""
