@@ -19,7 +19,7 @@ from flamehead.errors import InputError, NoFaceFound
 from flamehead.fit._scan_samples import Scan
 from flamehead.fit.points import paired_landmarks
 from flamehead.geometry.camera import project, world_to_camera
-from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, RIGHT_IRIS
+from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_MIRROR, RIGHT_IRIS
 from flamehead.geometry.similarity import Similarity, align_points
 from flamehead.raster import interpolate, rasterize
 from flamehead.render import CLAY, render, side_view
@@ -34,10 +34,12 @@ _log = logging.getLogger(__name__)
 
 _EXTENT = 0.3
 """Metres to which a scan of unknown unit is brought for the camera."""
-_SEARCH_SIZE, _FINE_SIZE = 384, 768
-_COARSE_CELLS = 256
-"""Cells across the scan in which vertices are merged while searching."""
-_MANY_FACES = 150_000
+_SEARCH_SIZE, _FINE_SIZE = 320, 640
+_SEARCH_CELLS, _FINE_CELLS = 128, 640
+"""Cells along 0.3 m in which the vertices of a mesh of too many faces are merged."""
+_MANY_SEARCH_FACES, _MANY_FINE_FACES = 40_000, 200_000
+_DOUBT = 0.06
+"""Largest distance between what is seen in a picture and in its mirror image, share of the face's size."""
 _YAWS = (0.0, 0.45, -0.45)
 """Of the fine views, radians."""
 _MISFIT = 0.16
@@ -97,7 +99,7 @@ def find_scan_landmarks(
         CLAY if colors is None else colors,
     )
     best: tuple[float, Float[np.ndarray, "478 3"], int] | None = None
-    for rough in _rough_faces(_coarse(whole)):
+    for rough in _rough_faces(_coarse(whole, cells=_SEARCH_CELLS, most=_MANY_SEARCH_FACES)):
         points, views = _fine_landmarks(flame, whole, rough)
         misfit = _misfit(flame, points)
         _log.debug("A face in %d views, misfit %.3f", views, misfit)
@@ -112,12 +114,12 @@ def find_scan_landmarks(
     return ScanLandmarks(best[1] / scale + middle, best[2], best[0])
 
 
-def _coarse(drawn: _Drawn) -> _Drawn:
-    """A mesh of few triangles that looks the same from afar."""
-    if len(drawn.faces) <= _MANY_FACES:
+def _coarse(drawn: _Drawn, *, cells: int, most: int) -> _Drawn:
+    """A mesh of fewer triangles that looks the same from afar, where there are many."""
+    if len(drawn.faces) <= most:
         return drawn
-    cells = torch.round(drawn.vertices * (_COARSE_CELLS / _EXTENT)).long() + (1 << 20)
-    keys = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
+    places = torch.round(drawn.vertices * (cells / _EXTENT)).long() + (1 << 20)
+    keys = (places[:, 0] << 42) | (places[:, 1] << 21) | places[:, 2]
     _, first, merged = np.unique(keys.numpy(), return_index=True, return_inverse=True)
     faces = merged.reshape(-1)[drawn.faces.numpy()]
     a, b, c = faces.T
@@ -156,26 +158,37 @@ def _fine_landmarks(
     flame: Flame, drawn: _Drawn, rough: Float[np.ndarray, "478 3"]
 ) -> tuple[Float[np.ndarray, "478 3"], int]:
     """Look again from the front and from both sides of the face, twice, as the first look may be oblique."""
-    from flamehead.detect import detect_faces
-
     points, views = rough, 0
-    for yaws in ((0.0,), _YAWS):
+    for yaws in ((0.0,), (0.0,), _YAWS):
         head = _head_frame(flame, points)
         if head is None:
             return np.full((478, 3), np.nan), 0
-        near = _cut(drawn, points)
+        near = _coarse(_cut(drawn, points), cells=_FINE_CELLS, most=_MANY_FINE_FACES)
         seen = []
         for yaw in yaws:
             view = _camera(near, head.rotation, yaw, _FINE_SIZE)
-            faces = detect_faces(_picture(near, view)) if yaw == 0.0 or seen else []
-            if faces:
-                seen.append(_lift(near, view, faces[0].points))
+            pixels = _see(_picture(near, view))
+            if pixels is not None:
+                seen.append(_lift(near, view, pixels))
         if not seen:
             return np.full((478, 3), np.nan), 0
         size = head.scale
         points, views = _merged(np.stack(seen), size), len(seen)
     points[np.concatenate([FACE_OVAL, LEFT_IRIS, RIGHT_IRIS])] = np.nan
     return points, views
+
+
+def _see(picture: Float[np.ndarray, "N N 3"]) -> Float[np.ndarray, "478 2"] | None:
+    """The face of a picture that it fills upright: the average of what is seen in it and in its mirror image."""
+    from flamehead.detect.mediapipe import find_meshes
+
+    canvas = np.rint(picture * 255.0).astype(np.uint8)
+    plain, mirrored = find_meshes(canvas)[:1], find_meshes(canvas[:, ::-1])[:1]
+    if not plain or not mirrored:
+        return None
+    back = mirrored[0][MEDIAPIPE_MIRROR] * (-1.0, 1.0) + (len(canvas), 0.0)
+    doubt = np.linalg.norm(plain[0] - back, axis=1).mean() / np.ptp(plain[0], axis=0).max()
+    return (plain[0] + back) / 2 if doubt < _DOUBT else None
 
 
 def _cut(drawn: _Drawn, points: Float[np.ndarray, "478 3"]) -> _Drawn:
