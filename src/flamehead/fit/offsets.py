@@ -23,7 +23,7 @@ from scipy.sparse.linalg import splu
 from flamehead.fit._scan_match import Match, SkinSurface, match_samples, near_head, skin_surface
 from flamehead.fit._scan_samples import Samples, Scan, choose_samples
 from flamehead.fit._states import to_state
-from flamehead.fit.points import mouth_points
+from flamehead.fit.points import lip_line
 from flamehead.fit.surface_model import PosedSurface, build_surface_model, pose_surface
 from flamehead.geometry.intersections import self_intersections
 from flamehead.solve import geman_mcclure, single_threaded_blas
@@ -111,8 +111,9 @@ def mouth_intersections(flame: Flame, vertices: Float[np.ndarray, "V 3"]) -> Int
 
 def _around_mouth(flame: Flame) -> Bool[np.ndarray, "V"]:
     """Vertices of the lips and what lies behind them."""
-    template, lips = flame.arrays.template, mouth_points(flame)
-    middle, radius = lips.mean(axis=0), 0.6 * float(np.ptp(lips[:, 0]))
+    template, (corners, barycentric) = flame.arrays.template, lip_line(flame)
+    lips = np.einsum("gck,gcka->gca", barycentric, template[corners]).reshape(-1, 3)
+    middle, radius = lips.mean(axis=0), 0.8 * float(np.ptp(lips[:, 0]))
     return np.linalg.norm((template - middle) / [1.0, 0.6, 1.0], axis=1) < radius
 
 

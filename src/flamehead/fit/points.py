@@ -22,14 +22,13 @@ from flamehead.fit.landmark_model import (
     landmark_points,
     landmark_positions,
 )
-from flamehead.geometry.landmark_sets import LIPS_INNER
 from flamehead.geometry.similarity import Similarity, align_points
 from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["PointFit", "PointFitSettings", "PlacedLandmarks", "PointScheme", "fit_points", "mouth_points", "paired_landmarks", "point_scheme"]
+__all__ = ["PointFit", "PointFitSettings", "PlacedLandmarks", "PointScheme", "fit_points", "lip_line", "paired_landmarks", "point_scheme"]
 
 PointScheme: TypeAlias = LandmarkScheme | Literal["ibug51"]
 """Which points a set of landmarks in space holds: those of `LandmarkScheme`, or the 68 without the jaw line."""
@@ -183,13 +182,16 @@ def paired_landmarks(flame: Flame, points: Float[np.ndarray, "L 3"]) -> PlacedLa
     )
 
 
-def mouth_points(flame: Flame) -> Float[np.ndarray, "K 3"]:
-    """Where the lips are on the mean head, metres."""
+def lip_line(flame: Flame) -> tuple[Int[np.ndarray, "G 2 3"], Float[np.ndarray, "G 2 3"]]:
+    """Places on the upper and the lower lip that face each other where the lips meet: vertex ids, barycentric weights.
+
+    Raises:
+        AssetNotFound: The model has no landmarks.
+    """
     scheme = correspond("mediapipe478", tuple(flame.embeddings), source=flame.arrays.source).scheme
-    embedding, rows = flame.embeddings[scheme], rows_of(scheme, LIPS_INNER)
-    rows = rows[rows >= 0]
-    corners = flame.arrays.template[flame.arrays.faces[embedding.face_ids[rows]]]
-    return np.einsum("lk,lka->la", embedding.barycentric[rows], corners)
+    embedding, rows = flame.embeddings[scheme], rows_of(scheme, np.array(_GAPS).reshape(-1)).reshape(-1, 2)
+    rows = rows[(rows >= 0).all(axis=1)]
+    return flame.arrays.faces[embedding.face_ids[rows]], embedding.barycentric[rows]
 
 
 def _pairs(flame: Flame, points: Float[np.ndarray, "L 3"]) -> Correspondence:

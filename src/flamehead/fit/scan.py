@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from flamehead.data import FlameParams
 from flamehead.errors import InputError
@@ -19,7 +19,7 @@ from flamehead.fit._belief import HeadBelief, head_prior
 from flamehead.fit._scan_match import match_samples, near_head, skin_surface
 from flamehead.fit._scan_samples import Samples, Scan, choose_samples
 from flamehead.fit._states import Placed, moved_placed, resized, to_params, to_state
-from flamehead.fit.points import PlacedLandmarks, PointFit, paired_landmarks
+from flamehead.fit.points import PlacedLandmarks, PointFit, lip_line, paired_landmarks
 from flamehead.fit.surface_model import PosedSurface, SurfaceModel, build_surface_model, pose_surface, surface_rows
 from flamehead.solve import LOSSES, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
@@ -30,6 +30,10 @@ __all__ = ["ScanFitSettings", "ScanRegistration", "ScanStage", "register_scan"]
 
 _FACE_RADIUS = 0.11
 """Around the landmarks, metres: where samples are dense."""
+_LIP_SIGMA = 1e-4
+"""How far lips may pass through each other, metres."""
+_LIP_MARGIN = 1.5e-4
+"""Distance that lips keep if they do so on the mean head, metres."""
 _SATURATED = 30.0
 """Residual, in widths of the robust loss, of points that must not pull."""
 
@@ -182,7 +186,7 @@ def _solve_stage(
 ) -> Solution[Placed]:
     model = _model(flame, stage)
     columns, prior, samples = model.columns, head_prior(model.columns, settings.belief), targets.samples
-    surface = skin_surface(flame)
+    surface, lips = skin_surface(flame), _lips(flame)
     count, n, pivot = len(samples.points), len(columns), targets.pivot
     unit = np.sqrt(settings.independent / count) / settings.noise
 
@@ -191,6 +195,8 @@ def _solve_stage(
         match = match_samples(posed.vertices, samples, surface, scale=placed.scale, cosine=settings.normal_cosine)
         missed, mark_rows = _landmark_residuals(model, posed, targets, placed.scale, stage.landmark_sigma, settings)
         believed, prior_rows = prior(placed.head)
+        crossed, lip_rows = _crossed_lips(model, posed, lips, placed.head.root[:, 1])
+        believed, prior_rows = np.append(believed, crossed), np.concatenate([prior_rows, lip_rows])
         rows = np.zeros((count + len(missed) + len(believed), n + 1))
         valid = np.flatnonzero(match.valid)
         rows[valid, :n] = surface_rows(
@@ -245,3 +251,39 @@ def _landmark_residuals(
     r = np.concatenate([missed / sigma, gaps / settings.gap_sigma])
     jacobian = np.concatenate([rows / sigma, (rows[upper] - rows[lower]) / settings.gap_sigma])
     return r.reshape(-1), jacobian.reshape(-1, n + 1)
+
+
+@dataclass(frozen=True)
+class _Lips:
+    """Pairs of places where the lips meet."""
+
+    upper: tuple[Int[np.ndarray, "G 3"], Float[np.ndarray, "G 3"]]
+    """Vertex ids and barycentric weights."""
+    lower: tuple[Int[np.ndarray, "G 3"], Float[np.ndarray, "G 3"]]
+    least: Float[np.ndarray, "G"]
+    """Least distance along the head's up axis, metres."""
+
+
+def _lips(flame: Flame) -> _Lips:
+    corners, barycentric = lip_line(flame)
+    upper, lower = ((corners[:, k], barycentric[:, k]) for k in range(2))
+    at_rest = np.einsum("gck,gcka->gca", barycentric, flame.arrays.template[corners])
+    return _Lips(upper, lower, np.minimum(at_rest[:, 0, 1] - at_rest[:, 1, 1], _LIP_MARGIN))
+
+
+def _crossed_lips(
+    model: SurfaceModel, posed: PosedSurface, lips: _Lips, up: Float[np.ndarray, "3"]
+) -> tuple[Float[np.ndarray, "G"], Float[np.ndarray, "G N"]]:
+    """How far the upper lip passes below the lower one, and the derivative by `Columns`; zero for lips that do not."""
+    along = np.tile(up, (len(lips.least), 1))
+    heights = [np.einsum("gk,gka,ga->g", b, posed.vertices[c], along) for c, b in (lips.upper, lips.lower)]
+    excess = np.minimum(heights[0] - heights[1] - lips.least, 0.0) / _LIP_SIGMA
+    rows = np.zeros((len(excess), len(model.columns)))
+    crossed = np.flatnonzero(excess)
+    if crossed.size:
+        scaled = along[crossed] / _LIP_SIGMA
+        above, below = (
+            surface_rows(model, posed, c[crossed], b[crossed], scaled) for c, b in (lips.upper, lips.lower)
+        )
+        rows[crossed] = above - below
+    return excess, rows
