@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flamehead.cli.assets import Assets
     from flamehead.cli.demo import Demo
     from flamehead.cli.fit import FitPhotos
+    from flamehead.cli.scan import FitScan
     from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
@@ -50,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"The system refused ({error}); check paths, permissions and free space.")
 
 
-def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Warmup | Assets:
+def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | FitScan | Warmup | Assets:
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
     from flamehead.cli.assets import Assets
     from flamehead.cli.demo import Demo
     from flamehead.cli.fit import FitPhotos
+    from flamehead.cli.scan import FitScan
     from flamehead.cli.warmup import Warmup
 
     if list(arguments) == ["--version"]:
@@ -68,6 +70,7 @@ def _parsed(arguments: Sequence[str]) -> Demo | FitPhotos | Warmup | Assets:
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[FitScan, name("scan")]
         | Annotated[Warmup, name("warmup")]
         | Annotated[Assets, name("assets")]
     )

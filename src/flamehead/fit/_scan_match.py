@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from flamehead.errors import InputError
-from flamehead.fit._scan_samples import Samples, Scan
+from flamehead.fit.scan_samples import Samples, Scan
 from flamehead.geometry.nearest import build_surface_tree, nearest_in_tree
 
 if TYPE_CHECKING:

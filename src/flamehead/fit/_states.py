@@ -33,7 +33,9 @@ class Placed:
         return float(np.exp(self.log_scale))
 
 
-def moved_placed(placed: Placed, step: Float[np.ndarray, "N"], columns: Columns, pivot: Float[np.ndarray, "3"]) -> Placed:
+def moved_placed(
+    placed: Placed, step: Float[np.ndarray, "N"], columns: Columns, pivot: Float[np.ndarray, "3"]
+) -> Placed:
     """Apply a step over `Columns` and, last, the logarithm of the scale.
 
     Args:

@@ -21,9 +21,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from flamehead.fit._scan_match import Match, SkinSurface, match_samples, near_head, skin_surface
-from flamehead.fit._scan_samples import Samples, Scan, choose_samples
 from flamehead.fit._states import to_state
 from flamehead.fit.points import lip_line
+from flamehead.fit.scan_samples import Samples, Scan, choose_samples
 from flamehead.fit.surface_model import PosedSurface, build_surface_model, pose_surface
 from flamehead.geometry.intersections import self_intersections
 from flamehead.solve import geman_mcclure, single_threaded_blas
@@ -117,9 +117,7 @@ def _around_mouth(flame: Flame) -> Bool[np.ndarray, "V"]:
     return np.linalg.norm((template - middle) / [1.0, 0.6, 1.0], axis=1) < radius
 
 
-def _samples(
-    scan: Scan, posed: PosedSurface, surface: SkinSurface, scale: float, settings: OffsetSettings
-) -> Samples:
+def _samples(scan: Scan, posed: PosedSurface, surface: SkinSurface, scale: float, settings: OffsetSettings) -> Samples:
     near = near_head(
         scan, posed.vertices / scale, surface, reach=4.0 * settings.width / scale, most=4 * settings.samples
     )

@@ -22,13 +22,23 @@ from flamehead.fit.landmark_model import (
     landmark_points,
     landmark_positions,
 )
-from flamehead.geometry.similarity import Similarity, align_points
+from flamehead.geometry.similarity import align_points
 from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["PointFit", "PointFitSettings", "PlacedLandmarks", "PointScheme", "fit_points", "lip_line", "paired_landmarks", "point_scheme"]
+__all__ = [
+    "PointFit",
+    "PointFitSettings",
+    "PlacedLandmarks",
+    "PointScheme",
+    "fit_points",
+    "lip_line",
+    "mesh_points",
+    "paired_landmarks",
+    "point_scheme",
+]
 
 PointScheme: TypeAlias = LandmarkScheme | Literal["ibug51"]
 """Which points a set of landmarks in space holds: those of `LandmarkScheme`, or the 68 without the jaw line."""
@@ -180,6 +190,20 @@ def paired_landmarks(flame: Flame, points: Float[np.ndarray, "L 3"]) -> PlacedLa
         embedding.barycentric[rows],
         gaps[(gaps >= 0).all(axis=1)],
     )
+
+
+def mesh_points(flame: Flame, vertices: Float[np.ndarray, "V 3"], ids: tuple[int, ...]) -> Float[np.ndarray, "K 3"]:
+    """Where some face-mesh points lie on a head.
+
+    Raises:
+        AssetNotFound: The model has no landmarks.
+    """
+    scheme = correspond("mediapipe478", tuple(flame.embeddings), source=flame.arrays.source).scheme
+    embedding, rows = flame.embeddings[scheme], rows_of(scheme, np.array(ids))
+    if (rows < 0).any():
+        raise InputError(f"The {scheme} landmarks of {flame.arrays.source} lack face-mesh points {ids}; name others.")
+    corners = vertices[flame.arrays.faces[embedding.face_ids[rows]]]
+    return np.einsum("lk,lka->la", embedding.barycentric[rows], corners)
 
 
 def lip_line(flame: Flame) -> tuple[Int[np.ndarray, "G 2 3"], Float[np.ndarray, "G 2 3"]]:

@@ -17,9 +17,9 @@ from flamehead.data import FlameParams
 from flamehead.errors import InputError
 from flamehead.fit._belief import HeadBelief, head_prior
 from flamehead.fit._scan_match import match_samples, near_head, skin_surface
-from flamehead.fit._scan_samples import Samples, Scan, choose_samples
 from flamehead.fit._states import Placed, moved_placed, resized, to_params, to_state
 from flamehead.fit.points import PlacedLandmarks, PointFit, lip_line, paired_landmarks
+from flamehead.fit.scan_samples import Samples, Scan, choose_samples
 from flamehead.fit.surface_model import PosedSurface, SurfaceModel, build_surface_model, pose_surface, surface_rows
 from flamehead.solve import LOSSES, RobustBlock, Solution, Status, levenberg_marquardt, single_threaded_blas
 
@@ -77,7 +77,7 @@ class ScanFitSettings:
     gap_sigma: float = 1e-3
     """How well the landmarks tell how far the lips are apart."""
     closed_gap: float = 4e-3
-    """Lips whose landmarks are less than this apart are likely to touch: people and detectors mark them too far apart."""
+    """Lips whose landmarks are less than this apart are likely to touch: they are usually marked too far apart."""
     normal_cosine: float = 0.5
     """Least cosine between the normals of a scan point and of the head where it lies."""
     belief: HeadBelief = field(default_factory=HeadBelief)
@@ -282,8 +282,6 @@ def _crossed_lips(
     crossed = np.flatnonzero(excess)
     if crossed.size:
         scaled = along[crossed] / _LIP_SIGMA
-        above, below = (
-            surface_rows(model, posed, c[crossed], b[crossed], scaled) for c, b in (lips.upper, lips.lower)
-        )
+        above, below = (surface_rows(model, posed, c[crossed], b[crossed], scaled) for c, b in (lips.upper, lips.lower))
         rows[crossed] = above - below
     return excess, rows

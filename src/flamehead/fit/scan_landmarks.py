@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 
 from flamehead.errors import InputError, NoFaceFound
-from flamehead.fit._scan_samples import Scan
 from flamehead.fit.points import paired_landmarks
+from flamehead.fit.scan_samples import Scan
 from flamehead.geometry.camera import project, world_to_camera
 from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_MIRROR, RIGHT_IRIS
 from flamehead.geometry.similarity import Similarity, align_points
@@ -71,9 +71,7 @@ class _Drawn:
     colors: Float[np.ndarray, "V 3"] | tuple[float, float, float]
 
 
-def find_scan_landmarks(
-    flame: Flame, scan: Scan, *, colors: Float[np.ndarray, "V 3"] | None = None
-) -> ScanLandmarks:
+def find_scan_landmarks(flame: Flame, scan: Scan, *, colors: Float[np.ndarray, "V 3"] | None = None) -> ScanLandmarks:
     """Find the face of a scan, however it lies, and its landmarks.
 
     Args:

@@ -9,9 +9,7 @@ from scipy.spatial import KDTree
 __all__ = ["self_intersections"]
 
 
-def self_intersections(
-    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
-) -> Int[np.ndarray, "P 2"]:
+def self_intersections(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Int[np.ndarray, "P 2"]:
     """Pairs of faces that cut each other, rows of `faces`; faces with a common corner are neighbours and do not count.
 
     Two triangles cut each other when an edge of one passes through the inside of the other; touching does not count.

@@ -1,5 +1,6 @@
 """Meshes, cameras and light become pictures; no gradients."""
 
+from flamehead.render.heat import distance_chart, distance_colors
 from flamehead.render.marks import links, marks
 from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render, warmup
 from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, linear_to_srgb, shade, srgb_to_linear
@@ -17,6 +18,8 @@ __all__ = [
     "Lighting",
     "Picture",
     "blend",
+    "distance_chart",
+    "distance_colors",
     "linear_to_srgb",
     "links",
     "marks",

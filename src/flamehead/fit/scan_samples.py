@@ -1,4 +1,4 @@
-"""A scan made ready for registration: broken triangles left out, normals, and a few thousand points that stand for all."""
+"""A scan made ready for registration: without broken triangles, with normals, and a few thousand points for all."""
 
 from __future__ import annotations
 
