@@ -295,7 +295,8 @@ def _sheet(result: ScanFit, colors: Float[np.ndarray, "N 3"]) -> tuple[Float[np.
     like = torch.float32
     scale, scan = fit.scale, torch.as_tensor(fit.scale * result.scan.vertices).to(like)
     head, landmarks = torch.as_tensor(scale * result.vertices).to(like), scale * result.landmarks
-    turn = exp(fit.params.root.cpu().double())
+    # Upright is how the head is held, not the chest.
+    turn = exp(fit.params.root.cpu().double()) @ exp(fit.params.neck.cpu().double())
     columns, front = [], None
     for angle in _ANGLES:
         view = side_view(head, size, rotation=turn, angle=angle, fill=0.8)

@@ -11,6 +11,9 @@ from flamehead.fit.landmark_model import (
 )
 from flamehead.fit.landmarks import LandmarkFitSettings, fit_landmarks
 from flamehead.fit.metrics import landmark_error_percent
+from flamehead.fit.offsets import OffsetSettings, free_vertices, mouth_intersections
+from flamehead.fit.points import PointFit, PointFitSettings, fit_points
+from flamehead.fit.registered import RegisteredFit, RegisteredFitSettings, fit_registered
 from flamehead.fit.residuals import (
     CAMERA_FROM_MODEL,
     ImageTargets,
@@ -19,6 +22,11 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
+from flamehead.fit.scan import ScanFitSettings, ScanRegistration, ScanStage, register_scan
+from flamehead.fit.scan_distance import ScanDistances, face_sphere, scan_distances
+from flamehead.fit.scan_landmarks import ScanLandmarks, find_scan_landmarks
+from flamehead.fit.scan_samples import Scan, clean_scan
+from flamehead.fit.scan_units import ScanUnit, guess_unit
 
 __all__ = [
     "CAMERA_FROM_MODEL",
@@ -27,14 +35,36 @@ __all__ = [
     "ImageTargets",
     "LandmarkFitSettings",
     "LandmarkModel",
+    "OffsetSettings",
+    "PointFit",
+    "PointFitSettings",
+    "RegisteredFit",
+    "RegisteredFitSettings",
+    "Scan",
+    "ScanDistances",
+    "ScanFitSettings",
+    "ScanLandmarks",
+    "ScanRegistration",
+    "ScanStage",
+    "ScanUnit",
     "bake",
     "build_landmark_model",
+    "clean_scan",
+    "face_sphere",
+    "find_scan_landmarks",
     "fit_landmarks",
+    "fit_points",
+    "fit_registered",
+    "free_vertices",
     "gaussian_prior",
+    "guess_unit",
     "landmark_error_percent",
     "landmark_points",
     "landmark_positions",
+    "mouth_intersections",
     "project",
     "project_residuals",
+    "register_scan",
+    "scan_distances",
     "soft_limits",
 ]

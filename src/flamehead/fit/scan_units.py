@@ -16,7 +16,7 @@ from flamehead.geometry.similarity import align_points
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["UNITS", "ScanUnit", "check_landmarks_on_scan", "guess_unit"]
+__all__ = ["METRES", "UNITS", "ScanUnit", "check_landmarks_on_scan", "guess_unit", "nearest_unit"]
 
 ScanUnit = Literal["m", "cm", "mm", "unknown"]
 UNITS: tuple[ScanUnit, ...] = get_args(ScanUnit)
@@ -43,7 +43,15 @@ def guess_unit(flame: Flame, landmarks: Float[np.ndarray, "L 3"]) -> tuple[ScanU
     """
     marks = paired_landmarks(flame, landmarks)
     own = np.einsum("kc,kca->ka", marks.barycentric, flame.arrays.template[marks.corners])
-    metres = 1.0 / align_points(own, marks.seen, robust=True).scale
+    return nearest_unit(1.0 / align_points(own, marks.seen, robust=True).scale)
+
+
+def nearest_unit(metres: float) -> tuple[ScanUnit, float]:
+    """The usual unit that makes a head of the mean head's size one of human size, and its metres.
+
+    Args:
+        metres: Metres per unit if the head had the mean head's size.
+    """
     for unit, size in METRES.items():
         if abs(math.log(metres / size)) < math.log(_TOLERANCE):
             return unit, size

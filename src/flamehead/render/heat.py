@@ -59,8 +59,7 @@ def distance_chart(
     for k in range(5):
         x = left + k * (bins * step) / 4
         draw.line([x, bottom, x, bottom + 4], fill="black")
-        draw.text((x, bottom + 6), f"{largest * k / 4:g}", fill="black", anchor="ma")
-    draw.text((right, bottom + 6), "more", fill="black", anchor="ra")
+        draw.text((x, bottom + 6), f"{largest * k / 4:g}" + ("+" if k == 4 else ""), fill="black", anchor="ma")
     draw.text(((left + right) / 2, height - 16), unit, fill="black", anchor="ma")
     draw.text((left, 8), title, fill="black")
     draw.text((left - 6, top), f"{100 * tallest:.0f} %", fill="black", anchor="ra")
