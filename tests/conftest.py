@@ -76,8 +76,14 @@ def known_scan():
 
     flame, rng = load_flame(dtype=torch.float64), np.random.default_rng(5)
     shape, expression = np.zeros(flame.n_shape), np.zeros(flame.n_expression)
-    shape[:60], expression[:30] = rng.normal(size=60), 0.5 * rng.normal(size=30)
-    params = replace(flame.zeros(), shape=torch.tensor(shape), expression=torch.tensor(expression))
+    shape[:60], expression[:30] = rng.normal(size=60), 0.3 * rng.normal(size=30)
+    params = replace(
+        flame.zeros(),
+        shape=torch.tensor(shape),
+        expression=torch.tensor(expression),
+        # Random expressions press closed lips into each other.
+        jaw=torch.tensor([0.12, 0.0, 0.0], dtype=torch.float64),
+    )
     turn = Rotation.from_euler("yxz", [130.0, 25.0, 60.0], degrees=True).as_matrix()
     at_home = flame(params).vertices.numpy()
     head = 1000.0 * at_home @ turn.T + [40.0, -300.0, 900.0]

@@ -53,7 +53,7 @@ def test_outliers_do_little_harm_and_less_than_without_a_robust_loss(known_scan,
     wide = tuple(ScanStage(s.n_shape, s.n_expression, 10.0, s.landmark_sigma, s.iterations) for s in QUICK.stages)
     reach = ScanFitSettings(stages=wide, samples=2500, reach=0.1, normal_cosine=-1.0, cost_tolerance=5e-3)
     gullible, _, _ = registered(known_scan, spoiled, known_scan.faces, settings=reach)
-    assert robust < 1.5 * plain[0] + 0.05 and robust < gullible
+    assert robust < 2.0 * plain[0] + 0.05 and robust < gullible
 
 
 @pytest.mark.parametrize("spoil", ["half", "holes", "degenerate", "cloud", "inside out of order"])
