@@ -165,8 +165,14 @@ def fit_points(
     placed = solution.state
     fitted = np.full(points.shape, np.nan)
     fitted[pairs.seen_rows] = landmark_positions(model, placed.head) / placed.scale
+    # The logarithm would cost the last digit.
     return PointFit(
-        to_params(flame, placed.head), placed.scale, solution.status, solution.cost, fitted, flame.fingerprint
+        to_params(flame, placed.head),
+        placed.scale if scale is None else scale,
+        solution.status,
+        solution.cost,
+        fitted,
+        flame.fingerprint,
     )
 
 

@@ -152,7 +152,11 @@ def register_scan(
     )
     near = matched.valid & (np.abs(matched.distance) < settings.stages[-1].width)
     return ScanRegistration(
-        to_params(flame, placed.head), placed.scale, solution.status, solution.cost, float(near.mean())
+        to_params(flame, placed.head),
+        placed.scale if free_scale else start.scale,
+        solution.status,
+        solution.cost,
+        float(near.mean()),
     )
 
 
