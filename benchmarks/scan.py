@@ -1,4 +1,4 @@
-"""How well and how fast scans are registered: `python benchmarks/scan.py [SCAN] [--landmarks FILE] [--quick] [--json FILE]`.
+"""How well and how fast scans are registered: `benchmarks/scan.py [SCAN --landmarks FILE] [--quick] [--json FILE]`.
 
 Without a SCAN a known built-in head serves, in millimetres, each of its triangles cut in four. Distances are those of
 the scan's vertices inside the face sphere of the NoW benchmark, whose centre and radius come from the given landmarks.

@@ -88,7 +88,7 @@ def find_scan_landmarks(flame: Flame, scan: Scan, *, colors: Float[np.ndarray, "
         raise InputError(
             "The scan is a point cloud, in which no landmarks can be found; give them with --landmarks FILE, or a mesh."
         )
-    used = scan.vertices[scan.faces.reshape(-1)]
+    used = scan.vertices[scan.areas > 0.0]
     low, high = np.percentile(used, [0.5, 99.5], axis=0)
     middle, scale = (low + high) / 2, _EXTENT / max(float((high - low).max()), 1e-30)
     whole = _Drawn(
@@ -96,6 +96,7 @@ def find_scan_landmarks(flame: Flame, scan: Scan, *, colors: Float[np.ndarray, "
         torch.as_tensor(scan.faces),
         CLAY if colors is None else colors,
     )
+    whole = _coarse(whole, cells=_FINE_CELLS, most=_MANY_FINE_FACES)
     best: tuple[float, Float[np.ndarray, "478 3"], int] | None = None
     for rough in _rough_faces(_coarse(whole, cells=_SEARCH_CELLS, most=_MANY_SEARCH_FACES)):
         points, views = _fine_landmarks(flame, whole, rough)
@@ -121,7 +122,7 @@ def _coarse(drawn: _Drawn, *, cells: int, most: int) -> _Drawn:
     _, first, merged = np.unique(keys.numpy(), return_index=True, return_inverse=True)
     faces = merged.reshape(-1)[drawn.faces.numpy()]
     a, b, c = faces.T
-    faces = np.unique(faces[(a != b) & (b != c) & (c != a)], axis=0)
+    faces = faces[(a != b) & (b != c) & (c != a)]
     colors = drawn.colors if isinstance(drawn.colors, tuple) else drawn.colors[first]
     return _Drawn(drawn.vertices[torch.as_tensor(first)], torch.as_tensor(faces), colors)
 
@@ -161,7 +162,7 @@ def _fine_landmarks(
         head = _head_frame(flame, points)
         if head is None:
             return np.full((478, 3), np.nan), 0
-        near = _coarse(_cut(drawn, points), cells=_FINE_CELLS, most=_MANY_FINE_FACES)
+        near = _cut(drawn, points)
         seen = []
         for yaw in yaws:
             view = _camera(near, head.rotation, yaw, _FINE_SIZE)
