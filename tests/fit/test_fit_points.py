@@ -30,7 +30,7 @@ def seen(head, seed, rows=slice(None)):
         neck=np.zeros(3),
         jaw=np.array([rng.uniform(0.0, 0.3), 0.0, 0.0]),
         eyes=np.zeros((2, 2)),
-        root=Rotation.random(random_state=seed).as_matrix(),
+        root=Rotation.from_rotvec(2.0 * rng.normal(size=3)).as_matrix(),
         translation=rng.normal(size=3),
         log_focal=0.0,
     )
