@@ -122,11 +122,7 @@ def fit_scan(
         else:
             points = given
             check_landmarks_on_scan(points, clean.vertices)
-        found_unit, scale = guess_unit(flame, points)
-        if unit is not None and unit != "unknown":
-            found_unit, scale = unit, METRES[unit]
-        elif unit == "unknown":
-            found_unit = unit
+        found_unit, scale = guess_unit(flame, points) if unit is None else (unit, METRES.get(unit, 1.0))
     free = found_unit == "unknown"
     with _timed(seconds, "landmark_fit"):
         start = fit_points(flame, points, scale=None if free else scale, settings=_first_look(given is None))
