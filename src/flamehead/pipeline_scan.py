@@ -21,7 +21,7 @@ from flamehead.fit.points import PointFit, PointFitSettings, fit_points
 from flamehead.fit.scan import ScanFitSettings, ScanRegistration, register_scan
 from flamehead.fit.scan_distance import ScanDistances, scan_distances
 from flamehead.fit.scan_landmarks import find_scan_landmarks
-from flamehead.fit.scan_samples import clean_scan
+from flamehead.fit.scan_samples import Scan, clean_scan
 from flamehead.fit.scan_units import METRES, UNITS, ScanUnit, check_landmarks_on_scan, guess_unit
 from flamehead.geometry.rotation import exp
 from flamehead.io import (
@@ -117,12 +117,7 @@ def fit_scan(
     with _timed(seconds, "load_model"):
         flame = load_flame() if flame is None else flame
     with _timed(seconds, "landmarks"):
-        if given is None:
-            points = find_scan_landmarks(flame, clean, colors=mesh.colors).points
-        else:
-            points = given
-            check_landmarks_on_scan(points, clean.vertices)
-        found_unit, scale = guess_unit(flame, points) if unit is None else (unit, METRES.get(unit, 1.0))
+        points, found_unit, scale = _landmarks_and_unit(flame, mesh, clean, given, unit)
     free = found_unit == "unknown"
     with _timed(seconds, "landmark_fit"):
         start = fit_points(flame, points, scale=None if free else scale, settings=_first_look(given is None))
@@ -194,6 +189,19 @@ def save_scan_fit(result: ScanFit, folder: StrPath) -> dict[str, Any]:
         report["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
         write_json(stage / "report.json", report)
     return report
+
+
+def _landmarks_and_unit(
+    flame: Flame, mesh: Mesh, clean: Scan, given: Float[np.ndarray, "L 3"] | None, unit: ScanUnit | None
+) -> tuple[Float[np.ndarray, "L 3"], ScanUnit, float]:
+    """Landmarks in the scan's frame, the unit, and its metres (which mean nothing for an unknown one)."""
+    if given is None:
+        points = find_scan_landmarks(flame, clean, colors=mesh.colors).points
+    else:
+        points = given
+        check_landmarks_on_scan(points, clean.vertices)
+    found, scale = guess_unit(flame, points) if unit is None else (unit, METRES.get(unit, 1.0))
+    return points, found, scale
 
 
 def _given(landmarks: StrPath | Float[np.ndarray, "L 3"]) -> Float[np.ndarray, "L 3"]:

@@ -99,34 +99,39 @@ def fit_registered(
     if scale is None:
         _, scale = nearest_unit(1.0 / align_points(model.template, frames[0]).scale)
     frames = scale * frames
-    solutions: list[Solution[Placed]] = []
-    for frame in frames[:: max(1, len(frames) // 20)]:
-        start = solutions[-1].state.head if solutions else _closed_form(model, frame)
-        solutions.append(_solve(model, frame, _aligned(model, start, frame), settings))
-    heads = [solution.state.head for solution in solutions]
-    if len(frames) > 1:
-        shape = np.mean([head.shape for head in heads], axis=0)
-        model = _with_shape(model, shape)
-        solutions, head = [], replace(heads[0], shape=np.zeros(0))
-        for frame in frames:
-            solutions.append(_solve(model, frame, _aligned(model, head, frame), settings))
-            head = solutions[-1].state.head
-        heads = [replace(solution.state.head, shape=shape) for solution in solutions]
-    errors = np.array(
-        [
-            np.linalg.norm(pose_surface(model, solution.state.head).vertices - frame, axis=1).mean()
-            for solution, frame in zip(solutions, frames, strict=True)
-        ]
-    )
+    heads, statuses, errors = _fit_frames(model, frames, settings)
     params = [to_params(flame, head) for head in heads]
     stacked = FlameParams(*(torch.stack([getattr(p, f.name) for p in params]) for f in fields(FlameParams)))
     return RegisteredFit(
         params[0] if np.ndim(vertices) == 2 else stacked,
         scale,
-        tuple(solution.status for solution in solutions),
+        statuses,
         errors,
         flame.fingerprint,
     )
+
+
+def _fit_frames(
+    model: SurfaceModel, frames: Float[np.ndarray, "T V 3"], settings: RegisteredFitSettings
+) -> tuple[list[HeadState], tuple[Status, ...], Float[np.ndarray, "T"]]:
+    """Each frame on its own, then, where there are several, all again with the mean of their identities."""
+    solutions: list[Solution[Placed]] = []
+    for frame in frames[:: max(1, len(frames) // 20)]:
+        start = solutions[-1].state.head if solutions else _closed_form(model, frame)
+        solutions.append(_solve(model, frame, _aligned(model, start, frame), settings))
+    shape = np.zeros(0)
+    if len(frames) > 1:
+        shape = np.mean([solution.state.head.shape for solution in solutions], axis=0)
+        model, head = _with_shape(model, shape), replace(solutions[0].state.head, shape=np.zeros(0))
+        solutions = []
+        for frame in frames:
+            solutions.append(_solve(model, frame, _aligned(model, head, frame), settings))
+            head = solutions[-1].state.head
+    found = [solution.state.head for solution in solutions]
+    missed = [pose_surface(model, head).vertices - frame for head, frame in zip(found, frames, strict=True)]
+    errors = np.array([np.linalg.norm(offset, axis=1).mean() for offset in missed])
+    heads = [replace(head, shape=np.append(shape, head.shape)) for head in found]
+    return heads, tuple(solution.status for solution in solutions), errors
 
 
 def _checked(flame: Flame, vertices: Float[np.ndarray, "*frames V 3"]) -> Float[np.ndarray, "T V 3"]:
