@@ -13,7 +13,8 @@ from flamehead.geometry.similarity import align_points
 @given(st.integers(0, 10_000), st.floats(1e-3, 1e3))
 def test_a_similarity_is_undone(seed, scale):
     rng = np.random.default_rng(seed)
-    x, turn, shift = rng.normal(size=(10, 3)), Rotation.from_rotvec(2.0 * rng.normal(size=3)).as_matrix(), rng.normal(size=3)
+    x, shift = rng.normal(size=(10, 3)), rng.normal(size=3)
+    turn = Rotation.from_rotvec(2.0 * rng.normal(size=3)).as_matrix()
     found = align_points(x, scale * x @ turn.T + shift)
     assert found.scale == pytest.approx(scale)
     np.testing.assert_allclose(found.rotation, turn, atol=1e-9)
