@@ -52,3 +52,53 @@ def known(tmp_path_factory):
     ramp = np.linspace(0.3, 0.7, SIZE[1])[:, None, None] * np.ones((1, SIZE[0], 3))
     write_image(folder / "known.png", ramp)
     return Known(folder / "known.png", folder / "known.npy", points, vertices.numpy())
+
+
+@dataclass(frozen=True)
+class KnownScan:
+    """The surface of a known head, in millimetres, turned and moved, and its landmarks."""
+
+    flame: object
+    vertices: np.ndarray
+    """(5023, 3), the true head in the scan's frame, millimetres."""
+    points: np.ndarray
+    faces: np.ndarray
+    landmarks: np.ndarray
+    """(51, 3), off by about half a millimetre."""
+
+
+@pytest.fixture(scope="session")
+def known_scan():
+    """A random identity with an expression; its skin, each triangle cut in four, the lowest part of the neck absent."""
+    from scipy.spatial.transform import Rotation
+
+    from flamehead import load_flame
+
+    flame, rng = load_flame(dtype=torch.float64), np.random.default_rng(5)
+    shape, expression = np.zeros(flame.n_shape), np.zeros(flame.n_expression)
+    shape[:60], expression[:30] = rng.normal(size=60), 0.3 * rng.normal(size=30)
+    params = replace(
+        flame.zeros(),
+        shape=torch.tensor(shape),
+        expression=torch.tensor(expression),
+        # Random expressions press closed lips into each other.
+        jaw=torch.tensor([0.12, 0.0, 0.0], dtype=torch.float64),
+    )
+    turn = Rotation.from_euler("yxz", [130.0, 25.0, 60.0], degrees=True).as_matrix()
+    at_home = flame(params).vertices.numpy()
+    head = 1000.0 * at_home @ turn.T + [40.0, -300.0, 900.0]
+    faces = flame.arrays.faces
+    inside = np.zeros(len(head), bool)
+    inside[np.concatenate([flame.regions[name] for name in ("lip_inside", "left_eyeball", "right_eyeball")])] = True
+    skin = faces[~inside[faces].all(axis=1) & (at_home[faces, 1].mean(axis=1) > -0.12)]
+    edges, middles = np.unique(
+        np.sort(skin[:, [[0, 1], [1, 2], [2, 0]]], axis=2).reshape(-1, 2), axis=0, return_inverse=True
+    )
+    a, b, c = skin.T
+    ab, bc, ca = (len(head) + middles.reshape(-1, 3)).T
+    corners = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+    used, corners = np.unique(corners, return_inverse=True)
+    points = np.concatenate([head, head[edges].mean(axis=1)])[used]
+    embedding = flame.embeddings["ibug51"]
+    landmarks = np.einsum("lk,lka->la", embedding.barycentric, head[faces[embedding.face_ids]])
+    return KnownScan(flame, head, points, corners.reshape(-1, 3), landmarks + 0.3 * rng.normal(size=landmarks.shape))

@@ -9,9 +9,9 @@ import flamehead
 
 PUBLIC = """
 AssetNotFound Camera Fit Flame FlameOutput FlameParams FlameheadError ImageFit InputError LandmarkFitSettings
-MissingExtra NoFaceFound Observation UnsafeFile __version__ detect_face detect_faces fit_image fit_landmarks
-landmark_error_percent load_flame load_params overlay_sheet read_image read_landmarks save_fit save_image_fit
-write_image
+MissingExtra NoFaceFound Observation PointFit RegisteredFit ScanFit UnsafeFile __version__ detect_face detect_faces
+fit_image fit_landmarks fit_points fit_registered fit_scan landmark_error_percent load_flame load_params overlay_sheet
+read_image read_landmarks save_fit save_image_fit save_scan_fit write_image
 """.split()
 
 

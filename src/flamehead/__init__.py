@@ -24,10 +24,19 @@ if TYPE_CHECKING:
         NoFaceFound,
         UnsafeFile,
     )
-    from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
+    from flamehead.fit import (
+        LandmarkFitSettings,
+        PointFit,
+        RegisteredFit,
+        fit_landmarks,
+        fit_points,
+        fit_registered,
+        landmark_error_percent,
+    )
     from flamehead.io import load_params, read_image, read_landmarks, save_fit, write_image
     from flamehead.model import Flame, FlameOutput, load_flame
     from flamehead.pipeline import ImageFit, fit_image, save_image_fit
+    from flamehead.pipeline_scan import ScanFit, fit_scan, save_scan_fit
     from flamehead.render import overlay_sheet
 
 __version__ = "0.1.0"
@@ -46,11 +55,17 @@ _HOME = {
     "MissingExtra": "errors",
     "NoFaceFound": "errors",
     "Observation": "data",
+    "PointFit": "fit",
+    "RegisteredFit": "fit",
+    "ScanFit": "pipeline_scan",
     "UnsafeFile": "errors",
     "detect_face": "detect",
     "detect_faces": "detect",
     "fit_image": "pipeline",
     "fit_landmarks": "fit",
+    "fit_points": "fit",
+    "fit_registered": "fit",
+    "fit_scan": "pipeline_scan",
     "landmark_error_percent": "fit",
     "load_flame": "model",
     "load_params": "io",
@@ -59,6 +74,7 @@ _HOME = {
     "read_landmarks": "io",
     "save_fit": "io",
     "save_image_fit": "pipeline",
+    "save_scan_fit": "pipeline_scan",
     "write_image": "io",
 }
 """The room of each public name; a room is imported when one of its names is first used.
@@ -80,12 +96,18 @@ __all__ = [
     "MissingExtra",
     "NoFaceFound",
     "Observation",
+    "PointFit",
+    "RegisteredFit",
+    "ScanFit",
     "UnsafeFile",
     "__version__",
     "detect_face",
     "detect_faces",
     "fit_image",
     "fit_landmarks",
+    "fit_points",
+    "fit_registered",
+    "fit_scan",
     "landmark_error_percent",
     "load_flame",
     "load_params",
@@ -94,6 +116,7 @@ __all__ = [
     "read_landmarks",
     "save_fit",
     "save_image_fit",
+    "save_scan_fit",
     "write_image",
 ]
 

@@ -59,3 +59,12 @@ def test_no_near_motion_is_better_and_mirrored_points_stay_unmirrored(scaled):
 def test_what_cannot_be_aligned_is_named(x, y, says):
     with pytest.raises(InputError, match=says):
         align_points(x, y)
+
+
+def test_a_robust_similarity_forgets_outliers():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 3))
+    y = 2.0 * x + 1.0
+    y[:10] += 5.0 * rng.normal(size=(10, 3))
+    plain, robust = align_points(x, y), align_points(x, y, robust=True)
+    assert abs(robust.scale - 2.0) < 1e-3 < abs(plain.scale - 2.0)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
+    from flamehead.cli.scan import FitScan
     from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(
     arguments: Sequence[str],
-) -> Demo | FitPhotos | Pose | Render | IdentifyPhotos | EncodePhotos | Convert | Evaluate | Warmup | Assets:
+) -> Demo | FitPhotos | FitScan | Pose | Render | IdentifyPhotos | EncodePhotos | Convert | Evaluate | Warmup | Assets:
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
@@ -71,6 +72,7 @@ def _parsed(
     from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
+    from flamehead.cli.scan import FitScan
     from flamehead.cli.warmup import Warmup
 
     if list(arguments) == ["--version"]:
@@ -82,6 +84,7 @@ def _parsed(
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[FitScan, name("scan")]
         | Annotated[Pose, name("pose")]
         | Annotated[Render, name("render")]
         | Annotated[IdentifyPhotos, name("identity")]

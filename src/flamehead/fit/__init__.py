@@ -13,6 +13,9 @@ from flamehead.fit.landmark_model import (
 )
 from flamehead.fit.landmarks import LandmarkFitSettings, fit_landmarks
 from flamehead.fit.metrics import landmark_error_percent
+from flamehead.fit.offsets import OffsetSettings, free_vertices, mouth_intersections
+from flamehead.fit.points import PointFit, PointFitSettings, fit_points
+from flamehead.fit.registered import RegisteredFit, RegisteredFitSettings, fit_registered
 from flamehead.fit.residuals import (
     CAMERA_FROM_MODEL,
     ImageTargets,
@@ -21,29 +24,56 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
+from flamehead.fit.scan import ScanFitSettings, ScanRegistration, ScanStage, register_scan
+from flamehead.fit.scan_distance import ScanDistances, face_sphere, scan_distances
+from flamehead.fit.scan_landmarks import ScanLandmarks, find_scan_landmarks
+from flamehead.fit.scan_samples import Scan, clean_scan
+from flamehead.fit.scan_units import ScanUnit, guess_unit
 
 __all__ = [
+    "CAMERA_FROM_MODEL",
     "BfmConverter",
     "BfmFit",
-    "CAMERA_FROM_MODEL",
     "Columns",
     "HeadState",
     "ImageTargets",
     "LandmarkFitSettings",
     "LandmarkModel",
+    "OffsetSettings",
+    "PointFit",
+    "PointFitSettings",
+    "RegisteredFit",
+    "RegisteredFitSettings",
+    "Scan",
+    "ScanDistances",
+    "ScanFitSettings",
+    "ScanLandmarks",
+    "ScanRegistration",
+    "ScanStage",
+    "ScanUnit",
     "bake",
     "bfm_vertices",
     "build_landmark_model",
+    "clean_scan",
     "convert_bfm",
     "convert_bfm_colors",
+    "face_sphere",
+    "find_scan_landmarks",
     "fit_landmarks",
+    "fit_points",
+    "fit_registered",
+    "free_vertices",
     "gaussian_prior",
+    "guess_unit",
     "landmark_error_percent",
     "landmark_points",
     "landmark_positions",
+    "mouth_intersections",
     "prepare_bfm",
     "project",
     "project_residuals",
     "recognize_bfm",
+    "register_scan",
+    "scan_distances",
     "soft_limits",
 ]

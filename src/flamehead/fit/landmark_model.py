@@ -24,8 +24,10 @@ __all__ = [
     "LandmarkModel",
     "bake",
     "build_landmark_model",
+    "hangs_on",
     "landmark_points",
     "landmark_positions",
+    "rotation_tangents",
 ]
 
 _NECK, _JAW, _LEFT_EYE, _RIGHT_EYE = 1, 2, 3, 4
@@ -288,7 +290,7 @@ def _by_coefficients(model: LandmarkModel, posed: _Posed) -> Float[np.ndarray, "
 
 def _by_rotations(model: LandmarkModel, posed: _Posed, state: HeadState) -> Float[np.ndarray, "L 3 13"]:
     """Turning joint k by e moves what hangs on it by e x (x - p_k), and every landmark by the pose correctives."""
-    tangents = _rotation_tangents(state)
+    tangents = rotation_tangents(state)
     feature = np.zeros((9 * len(posed.local) - 9, 13))
     for joint, columns, tangent in tangents:
         if joint > 0:
@@ -298,7 +300,7 @@ def _by_rotations(model: LandmarkModel, posed: _Posed, state: HeadState) -> Floa
         by_feature = part.pose_basis.reshape(part.template.size, len(feature)) @ feature
         moved = posed.rotations[j] @ by_feature.reshape(*part.template.shape, 13)
         for joint, columns, tangent in tangents:
-            if _hangs_on(j, joint, model.parents):
+            if hangs_on(j, joint, model.parents):
                 parent = model.parents[joint]
                 world = tangent if parent < 0 else posed.rotations[parent] @ tangent
                 lever = posed.shares[j] - part.weights[:, None] * posed.positions[joint]
@@ -307,7 +309,7 @@ def _by_rotations(model: LandmarkModel, posed: _Posed, state: HeadState) -> Floa
     return out
 
 
-def _rotation_tangents(state: HeadState) -> list[tuple[int, slice, Float[np.ndarray, "3 n"]]]:
+def rotation_tangents(state: HeadState) -> list[tuple[int, slice, Float[np.ndarray, "3 n"]]]:
     """Joint, its columns within `Columns.rotations`, and its unknowns as small rotations from the left."""
     left, right = (left_jacobian(np.array([pitch, yaw, 0.0]))[:, :2] for pitch, yaw in state.eyes)
     return [
@@ -319,7 +321,7 @@ def _rotation_tangents(state: HeadState) -> list[tuple[int, slice, Float[np.ndar
     ]
 
 
-def _hangs_on(joint: int, ancestor: int, parents: tuple[int, ...]) -> bool:
+def hangs_on(joint: int, ancestor: int, parents: tuple[int, ...]) -> bool:
     """Whether a joint is `ancestor` or one of its descendants."""
     while joint >= 0:
         if joint == ancestor:

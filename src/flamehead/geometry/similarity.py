@@ -47,6 +47,7 @@ def align_points(
     *,
     weights: Float[np.ndarray, "N"] | None = None,
     scaled: bool = True,
+    robust: bool = False,
 ) -> Similarity:
     """The similarity that takes points nearest to their partners: min sum_i w_i |s R x_i + t - y_i|^2.
 
@@ -58,6 +59,7 @@ def align_points(
         target: y, in any unit.
         weights: w, not negative; all alike when None.
         scaled: False keeps the scale at 1.
+        robust: Weight down pairs that do not fit, by a Geman-McClure loss whose width follows their median distance.
 
     Raises:
         InputError: fewer than three points, other shapes, NaN, or points on one line, which turn freely about it.
@@ -69,7 +71,22 @@ def align_points(
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError("Cannot align points that are NaN or infinite; leave those pairs out.")
-    w = np.full(len(x), 1.0 / len(x)) if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
+    plain = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
+    found = _umeyama(x, y, plain / plain.sum(), scaled)
+    for _ in range(20 if robust else 0):
+        distance = np.linalg.norm(moved(x, found) - y, axis=1)
+        width = 2.0 * float(np.median(distance[plain > 0.0]))
+        if width <= 0.0:
+            break
+        weighted = plain * (width**2 / (width**2 + distance**2)) ** 2
+        found = _umeyama(x, y, weighted / weighted.sum(), scaled)
+    return found
+
+
+def _umeyama(
+    x: Float[np.ndarray, "N 3"], y: Float[np.ndarray, "N 3"], w: Float[np.ndarray, "N"], scaled: bool
+) -> Similarity:
+    """The closed form, for weights that sum to 1."""
     x_mean, y_mean = w @ x, w @ y
     x, y = x - x_mean, y - y_mean
     for points in (x, y):

@@ -3,6 +3,7 @@
 from flamehead.render.fields import EVEN, ColorMap, field_colors, region_colors, region_paint, with_legend
 from flamehead.render.grid import grid
 from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
+from flamehead.render.heat import distance_chart, distance_colors
 from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
 from flamehead.render.paints import UNLIT, depth_paint, normal_paint, texture_paint, uv_paint
@@ -41,6 +42,8 @@ __all__ = [
     "decode_srgb",
     "depth_paint",
     "depth_to_millimetres",
+    "distance_chart",
+    "distance_colors",
     "encode_srgb",
     "face_regions",
     "field_colors",
