@@ -23,6 +23,15 @@ IMPORTS = {
     "flamehead.load_flame": "import flamehead; flamehead.load_flame",
     "import torch, flamehead": "import torch; import flamehead",
 }
+FIRST_PICTURE = """
+import torch
+from flamehead import load_flame
+from flamehead.render import orbit_camera, render
+flame = load_flame()
+vertices = flame(flame.zeros()).vertices
+render(vertices, flame.faces, orbit_camera(vertices, (512, 512)), colors=flame.colors)
+"""
+"""Everything from a fresh interpreter to a 512-pixel picture."""
 OPTIONAL = set(
     "av cv2 h5py jax matplotlib mediapipe numba onnxruntime PIL pygltflib rich safetensors trimesh tyro viser".split()
 )
@@ -44,6 +53,9 @@ def python(*arguments: str, folder: Path | None = None) -> tuple[float, str]:
         [sys.executable, *arguments], env=os.environ | caches, check=True, capture_output=True, text=True
     )
     return perf_counter() - begin, done.stdout
+
+
+IMPORTS["first picture, after warmup"] = FIRST_PICTURE
 
 
 def time_imports(repeats: int) -> dict[str, float]:
@@ -90,6 +102,7 @@ def main() -> None:
     print(machine(threads="default threads"))
     repeats = 1 if arguments.quick else 3
     figures: dict[str, float] = {}
+    python("-m", "flamehead", "warmup")
     imports = time_imports(3 if arguments.quick else 11)
     for name, seconds in imports.items():
         extra = seconds - imports["import torch"]

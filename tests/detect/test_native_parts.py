@@ -131,9 +131,29 @@ def _gl_libraries() -> list[str]:
     return sorted({str(Path(path).resolve()) for path in paths})
 
 
-@needs_mediapipe
-@pytest.mark.detect
-def test_detection_works_where_opengl_is_absent():
+RENDER = """
+import os
+assert "DISPLAY" not in os.environ
+import torch
+from flamehead import load_flame
+from flamehead.raster import antialias, interpolate, rasterize
+from flamehead.render import maps, orbit_camera, render
+flame = load_flame()
+vertices = flame(flame.zeros()).vertices
+camera = orbit_camera(vertices, (96, 96))
+picture = render(vertices, flame.faces, camera, colors=flame.colors)
+assert 0.2 < picture.alpha.mean() < 0.8 and picture.image.std() > 0.1
+assert maps(vertices, flame.faces, camera, want=("depth",)).depth is not None
+points = torch.cat([camera.project(vertices), 0.5 - vertices[:, 2:]], 1).requires_grad_()
+seen = rasterize(points, flame.faces, camera.size)
+mask = interpolate(torch.ones(5023, 1), flame.faces, seen)
+antialias(mask, points, flame.faces, seen).sum().backward()
+assert points.grad.abs().sum() > 0
+"""
+
+
+@pytest.mark.parametrize("code", [pytest.param(DETECT, marks=[needs_mediapipe, pytest.mark.detect]), RENDER])
+def test_everything_works_without_opengl_and_display(code):
     if not (shutil.which("unshare") and shutil.which("ldconfig") and hasattr(os, "geteuid") and os.geteuid() == 0):
         pytest.skip("hiding libraries needs root, unshare and ldconfig")
     if _run(["unshare", "-m", "true"]).returncode != 0:
@@ -143,6 +163,6 @@ def test_detection_works_where_opengl_is_absent():
         "import ctypes\nfor name in ('libGL.so.1', 'libEGL.so.1', 'libGLESv2.so.2'):\n"
         "    try:\n        ctypes.CDLL(name)\n    except OSError:\n        continue\n"
         "    raise SystemExit(name + ' is still there')\n"
-    ) + DETECT
-    result = _run(["unshare", "-m", "sh", "-c", f"{hide} && exec {shlex.join(_python(code))}"])
+    ) + code
+    result = _run(["unshare", "-m", "env", "-u", "DISPLAY", "sh", "-c", f"{hide} && exec {shlex.join(_python(code))}"])
     assert (result.returncode, result.stderr) == (0, "")

@@ -12,17 +12,6 @@ from jaxtyping import Float, Int
 
 from flamehead.assets import FlameArrays, LandmarkEmbedding
 from flamehead.builtin._cache import cache_path, cached
-from flamehead.builtin._layers import skin_layers
-from flamehead.builtin.albedo import Paint, make_paint, part_of_vertex, to_srgb
-from flamehead.builtin.contour import dynamic_contour
-from flamehead.builtin.expression import expression_basis
-from flamehead.builtin.identity import shape_basis
-from flamehead.builtin.joints import joint_positions, joint_regressor, pose_basis, skin_weights
-from flamehead.builtin.landmarks import landmark_embeddings
-from flamehead.builtin.mesh import build_mesh
-from flamehead.builtin.regions import vertex_regions
-from flamehead.builtin.teeth import TEETH_PART
-from flamehead.builtin.uv import uv_layout
 
 __all__ = ["RECIPE", "SOURCE", "BuiltinHead", "builtin_head", "cache_file"]
 
@@ -30,9 +19,6 @@ RECIPE = "1"
 """Version of the recipe, and the head's fingerprint: raise it whenever parameters would mean another face."""
 SOURCE = "built-in head"
 """`FlameArrays.source` of the head."""
-N_SHAPE, N_EXPRESSION = 300, 100
-_HAIR_EDGE = 0.25
-"""Height above the hairline, cm, where the paint's hair covers half of the skin."""
 _PARENTS = (-1, 0, 1, 1, 1)
 
 
@@ -65,6 +51,10 @@ class BuiltinHead:
 
     def paint(self, face_ids: Int[np.ndarray, "N"], barycentric: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
         """Painted sRGB colour of points on the surface, finer than the vertex colours."""
+        # Imported here: a head that is only posed needs neither the paint nor what it stands on.
+        from flamehead.builtin.albedo import Paint, to_srgb
+        from flamehead.builtin.teeth import TEETH_PART
+
         corners = self.arrays.faces[face_ids]
         rest = 100.0 * (self.arrays.template[corners] * barycentric[..., None]).sum(1)
         # A triangle between skin and a pocket belongs to the pocket: the largest part of its corners.
@@ -85,49 +75,16 @@ def builtin_head() -> BuiltinHead:
     return _from_tables(cached(cache_file(), _build))
 
 
+def _build() -> dict[str, np.ndarray]:
+    # Imported here: the recipe needs half a second of imports, which a head from the cache does not.
+    from flamehead.builtin.recipe import build_tables
+
+    return build_tables()
+
+
 def cache_file() -> Path:
     """Where the built head is kept; the file need not exist yet."""
     return cache_path("builtin_head")
-
-
-def _build() -> dict[str, np.ndarray]:
-    """All tables of the head, metres; the large ones in float32."""
-    mesh = build_mesh()
-    joints = joint_positions(mesh)
-    weights = skin_weights(mesh)
-    shape, shape_names = shape_basis(mesh, N_SHAPE)
-    expression, expression_names = expression_basis(mesh, weights[:, 2], N_EXPRESSION)
-    paint = make_paint(mesh)
-    part = part_of_vertex(mesh)
-    tables = {
-        "template": mesh.vertices / 100.0,
-        "faces": mesh.faces,
-        "shape_basis": (shape / 100.0).astype(np.float32),
-        "expression_basis": (expression / 100.0).astype(np.float32),
-        "pose_basis": (pose_basis(mesh, weights) / 100.0).astype(np.float32),
-        "skin_weights": weights,
-        "joint_regressor": joint_regressor(mesh, joints),
-        "shape_names": np.array(shape_names),
-        "expression_names": np.array(expression_names),
-        "colors": to_srgb(paint(mesh.vertices, part)).astype(np.float32),
-        "part": part,
-    }
-    tables |= {f"outline_{name}": outline for name, outline in paint.contours.items()}
-    tables["outline_eye"] = mesh.eye_centers[:1]
-    hair = skin_layers(mesh.vertices, paint.contours, paint.eye_center)["hair"] > _HAIR_EDGE
-    tables |= {f"region_{name}": ids for name, ids in vertex_regions(mesh, hair).items()}
-    layout = uv_layout(mesh)
-    contour_faces, contour_weights = dynamic_contour(mesh, tables["region_face"])
-    tables |= {
-        # The last bits of long sums may change with where memory lies; these digits do not.
-        "uv": np.round(layout.uv, 8),
-        "uv_faces": layout.faces,
-        "contour_faces": contour_faces,
-        "contour_barycentric": contour_weights,
-    }
-    for name, embedding in landmark_embeddings(mesh).items():
-        tables[f"landmarks_{name}"] = np.column_stack([embedding.face_ids, embedding.barycentric])
-    return tables
 
 
 def _from_tables(tables: Mapping[str, np.ndarray]) -> BuiltinHead:

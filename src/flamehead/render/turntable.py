@@ -55,12 +55,9 @@ def orbit_camera(
     focal = height / 2 / math.tan(fov / 2)
     half = torch.tensor([width, height], dtype=torch.float64) * fill / 2
     rotation = _looking(yaw, pitch)
-    seen = torch.cat(
-        [
-            (points - middle) @ _looking(angle, pitch).mT
-            for angle in ([2 * math.pi * k / _TURNS for k in range(_TURNS)] if steady else [yaw])
-        ]
-    )
+    angles = [2 * math.pi * k / _TURNS for k in range(_TURNS)] if steady else [yaw]
+    turns = torch.cat([_looking(angle, pitch) for angle in angles])
+    seen = ((points - middle) @ turns.mT).reshape(-1, 3)
     # A point at (x, y, z) of the turned mesh is within the frame from `focal |x| / half - z` away on.
     away = (focal * seen[:, :2].abs() / half - seen[:, 2:]).max().clamp(min=1e-9)
     translation = torch.stack([torch.zeros_like(away), torch.zeros_like(away), away]) - rotation @ middle
