@@ -102,7 +102,7 @@ def test_the_prior_has_the_derivative_it_claims(head):
         (np.zeros((50, 3)), 1.0, r"shape \(50, 3\)"),
         (np.zeros((68, 2)), 1.0, r"shape \(68, 2\)"),
         (np.full((68, 3), np.nan), 1.0, "Only 0 of 68"),
-        (np.ones((68, 3)), 1.0, "one spot or line"),
+        (np.ones((68, 3)), 1.0, "one line or spot"),
         (np.random.default_rng(0).normal(size=(68, 3)), -1.0, "metres per unit"),
     ],
 )
