@@ -255,5 +255,5 @@ def test_shapes_that_do_not_fit_are_refused():
         antialias(torch.ones(*seen.depth.shape, 1), points[:, :9], faces, seen)
     with pytest.raises(InputError, match="edges belong to another mesh"):
         antialias(torch.ones(*seen.depth.shape, 1), points, faces, seen, edges=edges_of(faces[:-1]))
-    with pytest.raises(InputError, match="'numba' or 'reference'"):
+    with pytest.raises(InputError, match="'numba', 'triton' or 'reference'"):
         antialias(torch.ones(*seen.depth.shape, 1), points, faces, seen, backend="cuda")  # pyright: ignore

@@ -234,7 +234,7 @@ def test_shapes_that_do_not_fit_are_refused():
         interpolate(torch.ones(3, 4, 2), FACES, seen)
     with pytest.raises(InputError, match="one mesh"):
         interpolate(torch.ones(3, 2), FACES, seen)
-    with pytest.raises(InputError, match="'numba' or 'reference'"):
+    with pytest.raises(InputError, match="'numba', 'triton' or 'reference'"):
         interpolate(torch.ones(4, 2), FACES, seen, backend="cuda")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="threads"):
         interpolate(torch.ones(4, 2), FACES, seen, threads=0)
