@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu_chain import to_points, to_vertices
+from flamehead.raster._cpu_chain import to_points
 from flamehead.raster._lanes import FEW, bits, count, first, load, load_three, pick, span, spread, store_three, total
 
 __all__ = ["collect_faces", "paint"]
@@ -75,15 +75,28 @@ def collect_faces(chosen, width, perspective, points, gradient, values, faces, i
             end = min(begin + _ROWS, np.int64(bottom) + 1)
             box = np.int64(left), np.int64(right), begin, end
             pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
-        to_vertices(face, row, faces, 3, sums)
+        for c in range(3):
+            sums[i, c] += row[c]
+            sums[j, c] += row[3 + c]
+            sums[k, c] += row[6 + c]
         if with_points:
-            to_points(face, row, values, faces, 3, points, perspective, sums)
+            j0, k0 = np.float64(values[j, 0] - values[i, 0]), np.float64(values[k, 0] - values[i, 0])
+            j1, k1 = np.float64(values[j, 1] - values[i, 1]), np.float64(values[k, 1] - values[i, 1])
+            j2, k2 = np.float64(values[j, 2] - values[i, 2]), np.float64(values[k, 2] - values[i, 2])
+            one = row[0] * j0 + row[1] * j1 + row[2] * j2, row[0] * k0 + row[1] * k1 + row[2] * k2, row[9]
+            two = row[3] * j0 + row[4] * j1 + row[5] * j2, row[3] * k0 + row[4] * k1 + row[5] * k2, row[10]
+            three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
+            to_points(face, one, two, three, faces, 3, points, perspective, sums)
     found[0] = pixels
 
 
 @compiled(nogil=True, error_model="numpy")
 def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row):
-    """Add sums over the pixels of a face in a box to `row`, see `_cpu_chain`; returns how many pixels those are."""
+    """Add sums over the pixels of a face in a box to `row`; returns how many pixels those are.
+
+    The row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`; see
+    `_cpu_chain`.
+    """
     left, right, top, bottom = box
     plane, mine, none = np.uint64(ids.shape[0]), spread(np.int32(face)), spread(np.float32(0))
     # Values count from the first corner's, so that a large common offset cannot drown differences.

@@ -20,7 +20,7 @@ from torch import Tensor
 from flamehead.raster import _cpu_blocks
 from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu_chain import to_points, to_vertices
+from flamehead.raster._cpu_chain import to_points
 from flamehead.raster._lanes import FEW
 from flamehead.raster._threads import ranges, run, threads_for
 
@@ -238,10 +238,17 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
             count = _collect_three(c, with_points, values, faces, ids, weights, gradient[item, start:stop], place,
                                    seen, table, count)  # fmt: skip
         for n in range(count):
-            to_vertices(seen[n], table[n], faces, channels, sums[unit])
+            _to_vertices(seen[n], table[n], faces, channels, sums[unit])
             if with_points:
                 corners = points[item if points.shape[0] > 1 else 0]
-                to_points(seen[n], table[n], values, faces, channels, corners, perspective, sums[unit])
+                row = table[n]
+                to_points(
+                    seen[n],
+                    _slopes(seen[n], row[:channels], row[3 * channels], values, faces),
+                    _slopes(seen[n], row[channels : 2 * channels], row[3 * channels + 1], values, faces),
+                    _slopes(seen[n], row[2 * channels : 3 * channels], row[3 * channels + 2], values, faces),
+                    faces, channels, corners, perspective, sums[unit],
+                )  # fmt: skip
             place[seen[n]] = -1
 
 
@@ -327,3 +334,24 @@ def _collect_three(c, with_points, values, faces, ids, barycentric, gradient, pl
             t1 += v * along
             t2 += w * along
     return count
+
+
+@compiled(nogil=True)
+def _to_vertices(face, row, faces, channels, sums):
+    """Add the gradients of the values at the corners."""
+    for corner in range(3):
+        vertex = faces[face, corner]
+        for channel in range(channels):
+            sums[vertex, channel] += row[corner * channels + channel]
+
+
+@compiled(nogil=True)
+def _slopes(face, sums, total, values, faces):
+    """What one corner hands to `to_points`."""
+    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+    rise1 = rise2 = 0.0
+    for c in range(sums.shape[0]):
+        start = np.float64(values[i, c])
+        rise1 += (values[j, c] - start) * sums[c]
+        rise2 += (values[k, c] - start) * sums[c]
+    return rise1, rise2, total
