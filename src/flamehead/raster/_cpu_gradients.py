@@ -107,7 +107,8 @@ def interpolate_backward(
     results: list[tuple[int, Tensor | None]] = [(0, by_values), (channels, by_points)]
     if seen is not None and points is not None and gradient.dtype == torch.float32:
         few = min(bands, _LISTS)
-        sums = empty(size * few, rows, columns, dtype=torch.float64).numpy()
+        # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
+        sums = empty(size * few, rows, columns, dtype=torch.float32).numpy()
         if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers) == seen.pixels:
             _hand_out(sums, size, few, results)
             return by_values, by_points
