@@ -1,10 +1,11 @@
 """How fast a head is drawn and differentiated: `python benchmarks/render_gradients.py [--quick] [--json FILE]`.
 
 Vertices to mean-square loss and back: rasterize (culled), three colours per vertex, silhouettes, loss. With light,
-colours are an albedo times spherical harmonics of the vertices' normals, and gradients flow to albedo, light and, through
-the normals, to vertices. The built-in head fills 60 % of a square picture. Whole rounds are timed as users write them; stages are timed on their own beside
-them. One and two threads take turns in blocks of rounds, so that other work on the machine hits both. The floor is what
-moving the bytes costs: as many bytes copied by torch in the same rounds.
+colours are an albedo times spherical harmonics of the vertices' normals, and gradients flow to albedo, light and,
+through the normals, to vertices. The built-in head fills 60 % of a square picture. Whole rounds are timed as users
+write them; stages are timed on their own beside them. One and two threads take turns in blocks of rounds, so that other
+work on the machine hits both. The floor is what moving the bytes costs: as many bytes copied by torch in the same
+rounds.
 """
 
 from __future__ import annotations

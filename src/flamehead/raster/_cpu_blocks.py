@@ -56,24 +56,17 @@ def collect_faces(chosen, width, perspective, points, gradient, values, faces, i
     The picture has at least 8 pixels. A face is looked for where its corners say that it is; faces with a corner
     behind the camera are nowhere.
     """
-    height, pixels, with_points, row = ids.shape[0] // width, np.uint64(0), sums.shape[1] > 3, np.empty(12)
+    pixels, with_points, row = np.uint64(0), sums.shape[1] > 3, np.empty(12)
     sums[:] = 0.0
+    boxes = _boxes(chosen, width, ids.shape[0] // width, perspective, points, faces)
     for n in range(chosen.shape[0]):
+        if boxes[n, 0] > boxes[n, 1]:
+            continue
         face = np.uint64(chosen[n])
         i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-        if perspective and not (points[i, 2] > 0.0 and points[j, 2] > 0.0 and points[k, 2] > 0.0):
-            continue
-        x0, x1, x2, y0, y1, y2 = points[i, 0], points[j, 0], points[k, 0], points[i, 1], points[j, 1], points[k, 1]
-        left, right = max(0.0, np.ceil(min(x0, x1, x2) - 0.5 - _REACH)), np.floor(max(x0, x1, x2) - 0.5 + _REACH)
-        top, bottom = max(0.0, np.ceil(min(y0, y1, y2) - 0.5 - _REACH)), np.floor(max(y0, y1, y2) - 0.5 + _REACH)
-        right, bottom = min(width - 1.0, right), min(height - 1.0, bottom)
-        # Comparisons with NaN are false.
-        if not (left <= right and top <= bottom):
-            continue
         row[:] = 0.0
-        for begin in range(np.int64(top), np.int64(bottom) + 1, _ROWS):
-            end = min(begin + _ROWS, np.int64(bottom) + 1)
-            box = np.int64(left), np.int64(right), begin, end
+        for begin in range(boxes[n, 2], boxes[n, 3] + 1, _ROWS):
+            box = boxes[n, 0], boxes[n, 1], begin, min(begin + _ROWS, boxes[n, 3] + 1)
             pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
         for c in range(3):
             sums[i, c] += row[c]
@@ -88,6 +81,26 @@ def collect_faces(chosen, width, perspective, points, gradient, values, faces, i
             three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
             to_points(face, one, two, three, faces, 3, points, perspective, sums)
     found[0] = pixels
+
+
+@compiled(nogil=True, error_model="numpy")
+def _boxes(chosen, width, height, perspective, points, faces):
+    """First and last column and row of faces on the screen; the first is greater where there are none."""
+    boxes = np.empty((chosen.shape[0], 4), np.int64)
+    for n in range(chosen.shape[0]):
+        face = chosen[n]
+        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+        x0, x1, x2, y0, y1, y2 = points[i, 0], points[j, 0], points[k, 0], points[i, 1], points[j, 1], points[k, 1]
+        left, right = max(0.0, np.ceil(min(x0, x1, x2) - 0.5 - _REACH)), np.floor(max(x0, x1, x2) - 0.5 + _REACH)
+        top, bottom = max(0.0, np.ceil(min(y0, y1, y2) - 0.5 - _REACH)), np.floor(max(y0, y1, y2) - 0.5 + _REACH)
+        right, bottom = min(width - 1.0, right), min(height - 1.0, bottom)
+        before = not perspective or (points[i, 2] > 0.0 and points[j, 2] > 0.0 and points[k, 2] > 0.0)
+        # Comparisons with NaN are false.
+        if before and left <= right and top <= bottom:
+            boxes[n] = np.int64(left), np.int64(right), np.int64(top), np.int64(bottom)
+        else:
+            boxes[n] = 1, 0, 1, 0
+    return boxes
 
 
 @compiled(nogil=True, error_model="numpy")

@@ -61,14 +61,14 @@ def interpolate(
     workers = threads_for(_work(out) * _FORWARD_SECONDS, threads)
     values, *arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
     if attributes.shape[2] == 3 and out.dtype == torch.float32 and pixels >= FEW:
-        return out, _paint(values, *arrays, workers)
+        return out, _paint(values, *arrays, workers=workers)
     bands = _bands(size, pixels)
     run(ranges(_spread, size * bands, workers, bands, values, *arrays), workers)
     return out, None
 
 
 def _paint(
-    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, workers: int
+    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, *, workers: int
 ) -> Seen:
     size, pixels = ids.shape
     seen, jobs = np.zeros((size, len(faces)), dtype=np.bool_), []

@@ -2,8 +2,8 @@
 
 LLVM turns a loop into vector instructions only where it can prove that its arrays do not overlap, and keeps sums in
 memory from one run of a loop to the next. Kernels that need more say what they want: `load(ids, at) == spread(face)`
-is a mask, `pick(mask, new, old)` chooses, `+ - *` work on floats, `total` sums. Arrays are contiguous; nobody checks that
-`at + FEW` lies within them.
+is a mask, `pick(mask, new, old)` chooses, `+ - *` work on floats, `total` sums. Arrays are contiguous; nobody checks
+that `at + FEW` lies within them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,26 @@ from numba.core.datamodel import models
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
 
-__all__ = ["FEW", "LANES", "bits", "copy_lanes", "copy_lanes_as_int", "count", "first", "load", "load_three", "pick", "span", "spread",
-           "store", "store_three", "total"]  # fmt: skip
+__all__ = [
+    "FEW",
+    "LANES",
+    "bits",
+    "copy_lanes",
+    "copy_lanes_as_int",
+    "count",
+    "first",
+    "load",
+    "load_three",
+    "pick",
+    "span",
+    "spread",
+    "store",
+    "store_three",
+    "total",
+]
+
+# Type checkers would count the compiler's own first argument.
+_intrinsic: Any = intrinsic
 
 LANES = 16
 """Pixels in a block: one AVX-512 register of float32, two of AVX2, four of SSE and NEON."""
@@ -68,43 +86,43 @@ def _copier(*, as_int: bool) -> Any:
 
         return types.void(target, types.uint64, source, types.uint64), generate
 
-    return intrinsic(copy)
+    return _intrinsic(copy)
 
 
 copy_lanes = _copier(as_int=False)
 copy_lanes_as_int = _copier(as_int=True)
 
 
-@intrinsic
+@_intrinsic
 def load(_context, array, at):
     """`array[at + k]`, of float32 or int32."""
     kind = FLOATS if array.dtype == types.float32 else INTS
 
     def generate(context, builder, made, arguments):
-        return builder.load(_place(context, builder, made.args[0], *arguments, kind.vector), align=4)
+        return builder.load(_place(context, builder, made.args[0], *arguments, vector=kind.vector), align=4)
 
     return kind(array, types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def store(_context, array, at, lanes):
     """`array[at + k] = lanes[k]`."""
 
     def generate(context, builder, made, arguments):
-        place = _place(context, builder, made.args[0], *arguments[:2], lanes.vector)
+        place = _place(context, builder, made.args[0], *arguments[:2], vector=lanes.vector)
         builder.store(arguments[2], place, align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, lanes), generate
 
 
-@intrinsic
+@_intrinsic
 def load_three(_context, array, at):
     """`array[at + 3 k + c]` for c = 0, 1, 2."""
 
     def generate(context, builder, made, arguments):
         one, two, three = (
-            builder.load(_place(context, builder, made.args[0], *arguments, _FLOATS, n * FEW), align=4)
+            builder.load(_place(context, builder, made.args[0], *arguments, vector=_FLOATS, ahead=n * FEW), align=4)
             for n in range(3)
         )
         found = []
@@ -118,7 +136,7 @@ def load_three(_context, array, at):
     return types.UniTuple(FLOATS, 3)(array, types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def store_three(_context, array, at, first, second, third):
     """`array[at + 3 k + c]` from lanes k for c = 0, 1, 2."""
 
@@ -128,7 +146,7 @@ def store_three(_context, array, at, first, second, third):
             both = builder.shuffle_vector(arguments[2], arguments[3], _numbers([k + FEW * (c % 2) for k, c in wanted]))
             last = [k + FEW if c == 2 else lane for lane, (k, c) in enumerate(wanted)]
             values = builder.shuffle_vector(both, arguments[4], _numbers(last))
-            place = _place(context, builder, made.args[0], *arguments[:2], _FLOATS, n * FEW)
+            place = _place(context, builder, made.args[0], *arguments[:2], vector=_FLOATS, ahead=n * FEW)
             builder.store(values, place, align=4)
         return context.get_dummy_value()
 
@@ -139,7 +157,7 @@ def _numbers(values: list[int]) -> ir.Constant:
     return ir.Constant(_INTS, values)
 
 
-@intrinsic
+@_intrinsic
 def spread(_context, value):
     """One number in all lanes."""
     kind = FLOATS if value == types.float32 else INTS
@@ -151,7 +169,7 @@ def spread(_context, value):
     return kind(types.float32 if kind is FLOATS else types.int32), generate
 
 
-@intrinsic
+@_intrinsic
 def span(_context, begin, end):
     """The lanes from `begin` on and before `end`."""
 
@@ -165,13 +183,13 @@ def span(_context, begin, end):
     return MASK(types.int32, types.int32), generate
 
 
-@intrinsic
+@_intrinsic
 def pick(_context, mask, new, old):
     """New lanes where the mask is set, old ones elsewhere."""
     return new(MASK, new, new), lambda context, builder, made, arguments: builder.select(*arguments)
 
 
-@intrinsic
+@_intrinsic
 def bits(_context, mask):
     """The mask as a number, lane k its bit k."""
 
@@ -181,7 +199,7 @@ def bits(_context, mask):
     return types.uint64(MASK), generate
 
 
-@intrinsic
+@_intrinsic
 def first(_context, number):
     """The lowest set bit of a number that is not 0."""
 
@@ -191,13 +209,13 @@ def first(_context, number):
     return types.uint64(types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def count(_context, number):
     """How many bits are set."""
     return types.uint64(types.uint64), lambda context, builder, made, arguments: builder.ctpop(arguments[0])
 
 
-@intrinsic
+@_intrinsic
 def total(_context, lanes):
     """The sum of all lanes, halves added to halves."""
 
@@ -214,7 +232,8 @@ def total(_context, lanes):
 
 def _define(symbol: Any, kind: _Lanes, result: _Lanes, make: Callable[[Any, Any, Any], Any]) -> None:
     case = signature(result, kind, kind)
-    infer_global(symbol)(type("_LanesTemplate", (ConcreteTemplate,), {"cases": [case]}))
+    learn: Any = infer_global(symbol)
+    learn(type("_LanesTemplate", (ConcreteTemplate,), {"cases": [case]}))
     lower_builtin(symbol, kind, kind)(lambda _context, builder, _signature, arguments: make(builder, *arguments))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from flamehead.raster._buffers import empty
 from flamehead.raster._cpu_silhouette import cross, nearest, silhouettes
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
-from flamehead.raster._threads import ranges, run, threads_for
+from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges
 
 __all__ = ["find_pairs"]
@@ -36,9 +36,9 @@ def find_pairs(
     parts = -(-workers // max(1, size))
     pictures = [_Picture(*each, edges, perspective) for each in zip(points, face_ids, depth, strict=True)]
     # Edges are walked in parts where there are fewer pictures than threads.
-    run(ranges(lambda first, last: [p.prepare(parts) for p in pictures[first:last]], size, workers), workers)
+    run([partial(picture.prepare, parts) for picture in pictures], workers)
     run([job for picture in pictures for job in picture.jobs], workers)
-    run(ranges(lambda first, last: [p.finish() for p in pictures[first:last]], size, workers), workers)
+    run([picture.finish for picture in pictures], workers)
     return [picture.pairs for picture in pictures]
 
 

@@ -51,7 +51,8 @@ def antialias(
         edges: Of `faces`; `None` finds and remembers them, see `edges_of`.
         perspective: As passed to `rasterize`.
         threads: `None` chooses by the size of the job; pictures are shared among threads.
-        backend: `None` follows the device of `image`: compiled kernels on the CPU and on CUDA, plain torch elsewhere (slow).
+        backend: `None` follows the device of `image`: compiled kernels on the CPU and on CUDA, slow plain torch
+            elsewhere.
 
     Raises:
         InputError: Shapes that do not fit together, or faces or vertices that are not there.

@@ -41,7 +41,8 @@ def interpolate(
         points: As passed to `rasterize`; only gradients flow to them, the values are those of `fragments`.
         perspective: As passed to `rasterize`; under parallel projection no gradient flows to depths.
         threads: `None` chooses by the size of the job, at most torch's number of threads.
-        backend: `None` follows the device of `attributes`: compiled kernels on the CPU and on CUDA, plain torch elsewhere.
+        backend: `None` follows the device of `attributes`: compiled kernels on the CPU and on CUDA, plain torch
+            elsewhere.
 
     Raises:
         InputError: Shapes that do not fit together, or faces or vertices that are not there.
