@@ -12,7 +12,7 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu_chain import to_points
 from flamehead.raster._lanes import FEW, bits, count, first, load, load_three, pick, span, spread, store_three, total
 
-__all__ = ["collect_faces", "paint"]
+__all__ = ["arrange", "collect_faces", "paint"]
 
 _ROWS = 64
 """Rows whose sums are taken in float32, before they are added to sums in float64."""
@@ -50,18 +50,52 @@ def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
 
 
 @compiled(nogil=True, error_model="numpy")
-def collect_faces(chosen, width, perspective, points, gradient, values, faces, ids, barycentric, sums, found):
+def arrange(seen, width, height, perspective, points, faces):
+    """Faces that are seen, and where: first and last column and row; ordered by first row, so that memory is near.
+
+    Left out are faces with a corner behind the camera, and those whose corners lie outside the picture.
+    """
+    listed, boxes = np.empty(seen.shape[0], np.int64), np.empty((seen.shape[0], 4), np.int64)
+    starts = np.zeros(height + 1, np.int64)
+    found = 0
+    for face in range(seen.shape[0]):
+        if not seen[face]:
+            continue
+        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+        if perspective and not (points[i, 2] > 0.0 and points[j, 2] > 0.0 and points[k, 2] > 0.0):
+            continue
+        x0, x1, x2, y0, y1, y2 = points[i, 0], points[j, 0], points[k, 0], points[i, 1], points[j, 1], points[k, 1]
+        left, right = max(0.0, np.ceil(min(x0, x1, x2) - 0.5 - _REACH)), np.floor(max(x0, x1, x2) - 0.5 + _REACH)
+        top, bottom = max(0.0, np.ceil(min(y0, y1, y2) - 0.5 - _REACH)), np.floor(max(y0, y1, y2) - 0.5 + _REACH)
+        right, bottom = min(width - 1.0, right), min(height - 1.0, bottom)
+        # Comparisons with NaN are false.
+        if left <= right and top <= bottom:
+            listed[found] = face
+            boxes[found, 0], boxes[found, 1] = np.int64(left), np.int64(right)
+            boxes[found, 2], boxes[found, 3] = np.int64(top), np.int64(bottom)
+            starts[boxes[found, 2] + 1] += 1
+            found += 1
+    for row in range(height):
+        starts[row + 1] += starts[row]
+    chosen, ordered = np.empty(found, np.int64), np.empty((found, 4), np.int64)
+    for n in range(found):
+        place = starts[boxes[n, 2]]
+        starts[boxes[n, 2]] += 1
+        chosen[place] = listed[n]
+        for side in range(4):
+            ordered[place, side] = boxes[n, side]
+    return chosen, ordered
+
+
+@compiled(nogil=True, error_model="numpy")
+def collect_faces(chosen, boxes, width, perspective, points, gradient, values, faces, ids, barycentric, sums, found):
     """Sum the gradients of all pixels of some faces in `sums` (V, 3 or 6); `found[0]` is how many pixels those are.
 
-    The picture has at least 8 pixels. A face is looked for where its corners say that it is; faces with a corner
-    behind the camera are nowhere.
+    The picture has at least 8 pixels. Faces and their boxes are those of `arrange`.
     """
     pixels, with_points, row = np.uint64(0), sums.shape[1] > 3, np.empty(12)
     sums[:] = 0.0
-    boxes = _boxes(chosen, width, ids.shape[0] // width, perspective, points, faces)
     for n in range(chosen.shape[0]):
-        if boxes[n, 0] > boxes[n, 1]:
-            continue
         face = np.uint64(chosen[n])
         i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
         row[:] = 0.0
@@ -81,26 +115,6 @@ def collect_faces(chosen, width, perspective, points, gradient, values, faces, i
             three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
             to_points(face, one, two, three, faces, 3, points, perspective, sums)
     found[0] = pixels
-
-
-@compiled(nogil=True, error_model="numpy")
-def _boxes(chosen, width, height, perspective, points, faces):
-    """First and last column and row of faces on the screen; the first is greater where there are none."""
-    boxes = np.empty((chosen.shape[0], 4), np.int64)
-    for n in range(chosen.shape[0]):
-        face = chosen[n]
-        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-        x0, x1, x2, y0, y1, y2 = points[i, 0], points[j, 0], points[k, 0], points[i, 1], points[j, 1], points[k, 1]
-        left, right = max(0.0, np.ceil(min(x0, x1, x2) - 0.5 - _REACH)), np.floor(max(x0, x1, x2) - 0.5 + _REACH)
-        top, bottom = max(0.0, np.ceil(min(y0, y1, y2) - 0.5 - _REACH)), np.floor(max(y0, y1, y2) - 0.5 + _REACH)
-        right, bottom = min(width - 1.0, right), min(height - 1.0, bottom)
-        before = not perspective or (points[i, 2] > 0.0 and points[j, 2] > 0.0 and points[k, 2] > 0.0)
-        # Comparisons with NaN are false.
-        if before and left <= right and top <= bottom:
-            boxes[n] = np.int64(left), np.int64(right), np.int64(top), np.int64(bottom)
-        else:
-            boxes[n] = 1, 0, 1, 0
-    return boxes
 
 
 @compiled(nogil=True, error_model="numpy")

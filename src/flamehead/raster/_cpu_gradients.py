@@ -135,14 +135,14 @@ def _collect_listed(
     gradient, values, faces, ids, barycentric = arrays
     found, jobs = np.zeros((len(sums), 1), dtype=np.int64), []
     for n in range(len(ids)):
-        listed = np.flatnonzero(seen.faces[n])
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
+        height = len(ids[n]) // width
+        chosen, boxes = _cpu_blocks.arrange(seen.faces[n], width, height, perspective, corners, faces)
         flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
         for band in range(bands):
-            chosen = listed[len(listed) * band // bands : len(listed) * (band + 1) // bands]
-            unit = n * bands + band
-            kept = sums[unit], found[unit]
-            jobs.append(partial(_cpu_blocks.collect_faces, chosen, width, perspective, corners, *flat, *kept))
+            part, unit = slice(len(chosen) * band // bands, len(chosen) * (band + 1) // bands), n * bands + band
+            listed, kept = (chosen[part], boxes[part]), (sums[unit], found[unit])
+            jobs.append(partial(_cpu_blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
     run(jobs, workers)
     return int(found.sum())
 
