@@ -141,7 +141,7 @@ def medians(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     # Changing the number of threads makes torch start them anew, so it is not done for every round.
     for threads in (1, 2) * 4:
         torch.set_num_threads(threads)
-        for turn in range(2 + rounds // 4):
+        for turn in range(2 + max(1, rounds // 4)):
             for name, job in jobs.items():
                 begin = perf_counter()
                 job()
