@@ -1,9 +1,11 @@
 """How fast a head is drawn and differentiated: `python benchmarks/render_gradients.py [--quick] [--json FILE]`.
 
-Vertices to mean-square loss and back: rasterize (culled), three colours per vertex, silhouettes, loss. The built-in
-head fills 60 % of a square picture. Whole rounds are timed as users write them; stages are timed on their own beside
-them. One and two threads take turns in blocks of rounds, so that other work on the machine hits both. The floor is what
-moving the bytes costs: as many bytes copied by torch in the same rounds.
+Vertices to mean-square loss and back: rasterize (culled), three colours per vertex, silhouettes, loss. With light,
+colours are an albedo times spherical harmonics of the vertices' normals, and gradients flow to albedo, light and,
+through the normals, to vertices. The built-in head fills 60 % of a square picture. Whole rounds are timed as users
+write them; stages are timed on their own beside them. One and two threads take turns in blocks of rounds, so that other
+work on the machine hits both. The floor is what moving the bytes costs: as many bytes copied by torch in the same
+rounds.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import torch
 from torch import Tensor
 
 from _common import machine, options, write_figures
+from flamehead.geometry.normals import vertex_normals
 from flamehead.model import Flame, load_flame
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
 from flamehead.raster.antialias import silhouette_pairs
 from flamehead.raster.edges import Edges, edges_of
+from flamehead.render.harmonics import harmonic_light
 
 SIZES = (256, 512, 1024)
 FILL = 0.6
@@ -32,6 +36,7 @@ FILL = 0.6
 class Scene:
     """A head before a camera."""
 
+    space: Tensor
     points: Tensor
     faces: Tensor
     colors: Tensor
@@ -56,7 +61,7 @@ class Scene:
         generator = torch.Generator().manual_seed(0)
         colors = torch.rand(len(template), 3, generator=generator)
         target = torch.rand(size, size, 3, generator=generator)
-        return Scene(points, flame.faces, colors, target, edges_of(flame.faces), (size, size))
+        return Scene(space, points, flame.faces, colors, target, edges_of(flame.faces), (size, size))
 
 
 def whole(scene: Scene) -> Callable[[], None]:
@@ -64,6 +69,22 @@ def whole(scene: Scene) -> Callable[[], None]:
 
     def run() -> None:
         points, colors = scene.points.clone().requires_grad_(), scene.colors.clone().requires_grad_()
+        seen = rasterize(points, scene.faces, scene.size, cull=True)
+        image = interpolate(colors, scene.faces, seen, points=points)
+        image = antialias(image, points, scene.faces, seen)
+        torch.nn.functional.mse_loss(image, scene.target).backward()
+
+    return run
+
+
+def lit(scene: Scene) -> Callable[[], None]:
+    """Everything, with colours from spherical harmonics of normals that follow the vertices."""
+    coefficients = torch.rand(9, 3, generator=torch.Generator().manual_seed(1))
+
+    def run() -> None:
+        points, albedo = scene.points.clone().requires_grad_(), scene.colors.clone().requires_grad_()
+        space, light = scene.space.clone().requires_grad_(), coefficients.clone().requires_grad_()
+        colors = albedo * harmonic_light(vertex_normals(space, scene.faces), light)
         seen = rasterize(points, scene.faces, scene.size, cull=True)
         image = interpolate(colors, scene.faces, seen, points=points)
         image = antialias(image, points, scene.faces, seen)
@@ -120,7 +141,7 @@ def medians(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     # Changing the number of threads makes torch start them anew, so it is not done for every round.
     for threads in (1, 2) * 4:
         torch.set_num_threads(threads)
-        for turn in range(2 + rounds // 4):
+        for turn in range(2 + max(1, rounds // 4)):
             for name, job in jobs.items():
                 begin = perf_counter()
                 job()
@@ -152,13 +173,13 @@ def main() -> None:
         scene = Scene.of(flame, size)
         before = _peak_mib()
         found = medians(
-            {"whole round": whole(scene), **stages(scene)},
+            {"whole round": whole(scene), "whole round, lit": lit(scene), **stages(scene)},
             {256: 200, 512: 100, 1024: 30}[size] // (8 if arguments.quick else 1),
         )
         for name, value in found.items():
             job, threads = name.rsplit(", ", 1)
             columns.setdefault(job, []).append(f"{value:9.2f} ({BEST[name]:.2f})".rjust(17))
-            key = job.replace(" ", "_").replace("(", "").replace(")", "").replace("+_", "")
+            key = job.replace(", ", "_").replace(" ", "_").replace("(", "").replace(")", "").replace("+_", "")
             figures[f"{key}_{size}_{threads}thr_ms"] = value
             figures[f"{key}_{size}_{threads}thr_least_ms"] = BEST[name]
         figures[f"peak_growth_{size}_mib"] = _peak_mib() - before

@@ -196,17 +196,57 @@ def test_gradients_reach_corners_behind_the_camera(backend):
     torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
 
 
-def test_the_number_of_threads_changes_no_bit():
+@pytest.mark.parametrize("channels", [3, 5])
+def test_the_number_of_threads_changes_no_bit(channels):
     points, faces, _ = scene(5, 40)
     points[..., :2] *= 12
     seen = several(points, faces, (400, 320))
-    values = torch.rand(points.shape[1], 5)
+    values = torch.rand(points.shape[1], channels)
     one, two, three = (
         gradients(lambda v, p, n=n: interpolate(v, faces, seen, points=p, threads=n), values, points) for n in (1, 2, 3)
     )
     for other in (two, three):
         assert torch.equal(one[0], other[0])
         assert all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+
+
+def both_backends(faces, seen, values, points):
+    """Compiled and plain values and gradients, in that order."""
+
+    def run(backend: Literal["numba", "reference"]):
+        return gradients(lambda v, p: interpolate(v, faces, seen, points=p, backend=backend), values, points)
+
+    return [run(backend) for backend in BACKENDS]
+
+
+@pytest.mark.parametrize("size", [(8, 1), (3, 3), (9, 5), (40, 200), (333, 7)])
+def test_colours_of_all_picture_sizes(size):
+    """Faces narrower and wider than a block of pixels, and higher than what is summed at once."""
+    points, faces, seen = scene(11, 6, size)
+    (fast, found), (slow, wanted) = both_backends(faces, seen, torch.rand(points.shape[1], 3), points)
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3 * float(b.abs().max() + 1e-3))
+
+
+def test_colours_of_faces_that_reach_behind_the_camera():
+    points, faces, _ = scene(12, 8)
+    points[:, ::5, 2] *= -0.2
+    seen = several(points, faces, (33, 27))
+    behind = (points[:, faces.flatten(), 2] < 0).reshape(2, -1, 3).any(-1)
+    ids = seen.face_ids
+    assert any(behind[n][ids[n][ids[n] >= 0].long()].any() for n in range(2))
+    (_, found), (_, wanted) = both_backends(faces, seen, torch.rand(points.shape[1], 3), points)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3 * float(b.abs().max()))
+
+
+def test_colours_keep_their_gradient_where_points_are_not_those_of_the_picture():
+    points, faces, seen = scene(13)
+    values = torch.rand(points.shape[1], 3)
+    _, (wanted,) = gradients(lambda v: interpolate(v, faces, seen), values)
+    _, (found,) = gradients(lambda v: interpolate(v, faces, seen, points=points + 1000.0), values)
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

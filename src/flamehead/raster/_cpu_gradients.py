@@ -1,23 +1,30 @@
 """`interpolate` in numba, forward and backward.
 
-The pixels of a picture are cut into bands, whose number depends on the size of the job alone; every band adds to
+The work on a picture is cut into bands, whose number depends on the size of the job alone; every band adds to
 gradients of its own, which are summed in the order of the bands. So there are no atomics, and the bits are the same
-whatever the number of threads. Within a band, sums stay in registers along a run of pixels that show one face.
+whatever the number of threads. Three channels of float32 whose faces can be found on the screen go through
+`_cpu_blocks`, and bands are lists of faces; the kernels here serve everything, and their bands are pixels: sums stay in
+registers along a run of pixels that show one face.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from flamehead.raster import _cpu_blocks
 from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._compile import compiled
-from flamehead.raster._grid import SUBPIXEL
+from flamehead.raster._cpu_chain import to_points
+from flamehead.raster._lanes import FEW
 from flamehead.raster._threads import ranges, run, threads_for
 
-__all__ = ["interpolate", "interpolate_backward"]
+__all__ = ["Seen", "interpolate", "interpolate_backward"]
 
 _UNITS = 16
 """Bands in all pictures of a batch together, at most; a larger batch has one for each picture."""
@@ -25,8 +32,19 @@ _UNITS = 16
 _BAND = 1 << 16
 """Pixels in a band, at least."""
 
+_LISTS = 4
+"""Bands of faces in a picture, at most; each has sums for all vertices."""
+
 _FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
 """What three channels of a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What `interpolate` noticed on its way: which faces are seen in every picture, and on how many pixels in all."""
+
+    faces: Bool[np.ndarray, "B F"]
+    pixels: int
 
 
 def interpolate(
@@ -36,15 +54,33 @@ def interpolate(
     barycentric: Float[Tensor, "B 3 P"],
     *,
     threads: int | None,
-) -> Float[Tensor, "B P C"]:
+) -> tuple[Float[Tensor, "B P C"], Seen | None]:
     """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous."""
     size, pixels = face_ids.shape
     out = empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
-    arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
-    bands = _bands(size, pixels)
     workers = threads_for(_work(out) * _FORWARD_SECONDS, threads)
-    run(ranges(_spread, size * bands, workers, bands, *arrays), workers)
-    return out
+    values, *arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
+    if attributes.shape[2] == 3 and out.dtype == torch.float32 and pixels >= FEW:
+        return out, _paint(values, *arrays, workers=workers)
+    bands = _bands(size, pixels)
+    run(ranges(_spread, size * bands, workers, bands, values, *arrays), workers)
+    return out, None
+
+
+def _paint(
+    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, *, workers: int
+) -> Seen:
+    size, pixels = ids.shape
+    seen, jobs = np.zeros((size, len(faces)), dtype=np.bool_), []
+    parts = max(1, min(-(-workers // max(1, size)), pixels // FEW))
+    counts = np.zeros((size * parts, 1), dtype=np.int64)
+    for n in range(size):
+        arrays = values[n if len(values) > 1 else 0], faces, ids[n], barycentric[n].reshape(-1), out[n].reshape(-1)
+        for part in range(parts):
+            ends = pixels * part // parts, pixels * (part + 1) // parts
+            jobs.append(partial(_cpu_blocks.paint, *ends, *arrays, seen[n], counts[n * parts + part]))
+    run(jobs, workers)
+    return Seen(seen, int(counts.sum()))
 
 
 def interpolate_backward(
@@ -55,25 +91,60 @@ def interpolate_backward(
     face_ids: Int[Tensor, "B P"],
     barycentric: Float[Tensor, "B 3 P"],
     *,
+    to_points: bool,
+    seen: Seen | None,
+    width: int,
     perspective: bool,
     threads: int | None,
 ) -> tuple[Float[Tensor, "A V C"], Float[Tensor, "Q V 3"] | None]:
-    """Gradients with respect to attributes, and to points where they are given; everything contiguous."""
-    size, pixels = face_ids.shape
-    rows, channels = attributes.shape[1:]
-    bands = _bands(size, pixels)
-    sums = empty(size * bands, rows, channels + (0 if points is None else 3), dtype=torch.float64).numpy()
+    """Gradients with respect to attributes, and to points where that is wanted; everything contiguous."""
+    size, rows, channels = len(face_ids), *attributes.shape[1:]
+    by_values, by_points = empty_like(attributes), empty_like(points) if to_points and points is not None else None
     corners = np.empty((1, 0, 3), np.float32) if points is None else points.detach().float().numpy()
-    arrays = (x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
+    arrays = tuple(x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
     workers = threads_for(_work(gradient) * _BACKWARD_SECONDS, threads)
-    rows = min(len(faces), -(-pixels // bands)), 3 * channels + 3
-    run(
-        ranges(_collect_with_scratch, size * bands, workers, rows, (bands, perspective, corners, *arrays, sums)),
-        workers,
-    )
-    by_values, by_points = empty_like(attributes), None if points is None else empty_like(points)
-    _hand_out(sums, size, bands, [(0, by_values), (channels, by_points)])
+    bands, columns = _bands(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
+    results: list[tuple[int, Tensor | None]] = [(0, by_values), (channels, by_points)]
+    if seen is not None and points is not None and gradient.dtype == torch.float32:
+        few = min(bands, _LISTS)
+        # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
+        sums = empty(size * few, rows, columns, dtype=torch.float32).numpy()
+        if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers) == seen.pixels:
+            _hand_out(sums, size, few, results)
+            return by_values, by_points
+        # Some face is not where its corners are: one of them is behind the camera, or the points are others.
+    sums = empty(size * bands, rows, columns, dtype=torch.float64).numpy()
+    table = min(len(faces), -(-face_ids.shape[1] // bands)), 3 * channels + 3
+    common = bands, perspective, corners, *arrays, sums
+    run(ranges(_collect_with_scratch, size * bands, workers, table, common), workers)
+    _hand_out(sums, size, bands, results)
     return by_values, by_points
+
+
+def _collect_listed(
+    seen: Seen,
+    bands: int,
+    width: int,
+    perspective: bool,
+    points: np.ndarray,
+    arrays: tuple[np.ndarray, ...],
+    sums: np.ndarray,
+    workers: int,
+) -> int:
+    """Sums by faces, a list of them for each band; returns how many pixels were found."""
+    gradient, values, faces, ids, barycentric = arrays
+    found, jobs = np.zeros((len(sums), 1), dtype=np.int64), []
+    for n in range(len(ids)):
+        corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
+        height = len(ids[n]) // width
+        chosen, boxes = _cpu_blocks.arrange(seen.faces[n], width, height, perspective, corners, faces)
+        flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
+        for band in range(bands):
+            part, unit = slice(len(chosen) * band // bands, len(chosen) * (band + 1) // bands), n * bands + band
+            listed, kept = (chosen[part], boxes[part]), (sums[unit], found[unit])
+            jobs.append(partial(_cpu_blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
+    run(jobs, workers)
+    return int(found.sum())
 
 
 def _hand_out(sums: np.ndarray, size: int, bands: int, results: list[tuple[int, Tensor | None]]) -> None:
@@ -168,10 +239,17 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
             count = _collect_three(c, with_points, values, faces, ids, weights, gradient[item, start:stop], place,
                                    seen, table, count)  # fmt: skip
         for n in range(count):
-            _to_vertices(seen[n], table[n], values, faces, channels, sums[unit])
+            _to_vertices(seen[n], table[n], faces, channels, sums[unit])
             if with_points:
                 corners = points[item if points.shape[0] > 1 else 0]
-                _to_points(seen[n], table[n], values, faces, channels, corners, perspective, sums[unit])
+                row = table[n]
+                to_points(
+                    seen[n],
+                    _slopes(seen[n], row[:channels], row[3 * channels], values, faces),
+                    _slopes(seen[n], row[channels : 2 * channels], row[3 * channels + 1], values, faces),
+                    _slopes(seen[n], row[2 * channels : 3 * channels], row[3 * channels + 2], values, faces),
+                    faces, channels, corners, perspective, sums[unit],
+                )  # fmt: skip
             place[seen[n]] = -1
 
 
@@ -260,7 +338,8 @@ def _collect_three(c, with_points, values, faces, ids, barycentric, gradient, pl
 
 
 @compiled(nogil=True)
-def _to_vertices(face, row, values, faces, channels, sums):
+def _to_vertices(face, row, faces, channels, sums):
+    """Add the gradients of the values at the corners."""
     for corner in range(3):
         vertex = faces[face, corner]
         for channel in range(channels):
@@ -268,44 +347,12 @@ def _to_vertices(face, row, values, faces, channels, sums):
 
 
 @compiled(nogil=True)
-def _to_points(face, row, values, faces, channels, points, perspective, sums):
-    """Add the gradient through the barycentrics of one face.
-
-    With h_k = z_k (x_k, y_k, 1) as rows of H, barycentrics b solve `H^T b ~ (px, py, 1)`, hence
-    `dL/dh_k = -H^-1 (sum_c A_c S_kc - 1 T_k)`, where `S_kc` sums `b_k G_c` and `T_k` sums `b_k G.v` over the pixels.
-    Values and positions count from the first corner, which leaves 2 x 2 systems. Under parallel projection z_k is 1.
-    """
+def _slopes(face, sums, total, values, faces):
+    """What one corner hands to `to_points`."""
     i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-    x0, y0 = _snap(points[i, 0]), _snap(points[i, 1])
-    x1, y1 = _snap(points[j, 0]) - x0, _snap(points[j, 1]) - y0
-    x2, y2 = _snap(points[k, 0]) - x0, _snap(points[k, 1]) - y0
-    z0 = z1 = z2 = 1.0
-    if perspective:
-        z0, z1, z2 = np.float64(points[i, 2]), np.float64(points[j, 2]), np.float64(points[k, 2])
-    area, product = x1 * y2 - x2 * y1, z0 * z1 * z2
-    if area == 0.0 or product == 0.0 or not np.isfinite(area * product):
-        return
-    r = 3 * channels
-    for corner in range(3):
-        total = row[r + corner]
-        rise1, rise2 = -total * (1.0 / z1 - 1.0 / z0), -total * (1.0 / z2 - 1.0 / z0)
-        for c in range(channels):
-            start, g = np.float64(values[i, c]), row[corner * channels + c]
-            rise1 += (values[j, c] - start) * g / z1
-            rise2 += (values[k, c] - start) * g / z2
-        across, down, ahead = (rise1 * y2 - rise2 * y1) / area, (x1 * rise2 - x2 * rise1) / area, -total / z0
-        vertex, x, y, z = i, 0.0, 0.0, z0
-        if corner == 1:
-            vertex, x, y, z = j, x1, y1, z1
-        elif corner == 2:
-            vertex, x, y, z = k, x2, y2, z2
-        sums[vertex, channels] -= z * across
-        sums[vertex, channels + 1] -= z * down
-        if perspective:
-            sums[vertex, channels + 2] -= x * across + y * down + ahead
-
-
-@compiled(inline="always")
-def _snap(value):
-    """The corner where the rasterizer put it, in pixels; NaN and infinity stay what they are."""
-    return np.floor(np.float64(value) * SUBPIXEL + 0.5) / SUBPIXEL
+    rise1 = rise2 = 0.0
+    for c in range(sums.shape[0]):
+        start = np.float64(values[i, c])
+        rise1 += (values[j, c] - start) * sums[c]
+        rise2 += (values[k, c] - start) * sums[c]
+    return rise1, rise2, total

@@ -11,24 +11,34 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.raster._grid import HALF, SUBPIXEL
 
-__all__ = ["blend", "blend_backward", "find_pairs"]
+__all__ = ["blend", "blend_backward", "cross", "nearest", "silhouettes"]
 
 
 @compiled(nogil=True)
-def find_pairs(points, faces, vertices, half_edges, starts, face_edges, face_ids, depth, perspective, tolerance, steps):
-    """The pairs of one picture.
+def silhouettes(points, vertices, half_edges, starts, faces, perspective, height, width):
+    """The silhouettes of one picture.
 
     Returns:
-        (N, 5) pixel A, pixel B, axis, vertex at the low end and at the high end of the edge along the column or row;
-        (N, 4) crossing t, weight, place s between the ends, slope d along / d across.
+        (V, 2) corners on the grid; (F) sides of faces; (N) edges; (N) on which side of them their faces lie;
+        (N + 1) how many lines are crossed at most by the edges before each.
+    """
+    corners, sides = _corners(points), _sides(points, faces, perspective)
+    chosen, inside, before = _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective,
+                                          height, width)  # fmt: skip
+    return corners, sides, chosen, inside, before
+
+
+@compiled(nogil=True, error_model="numpy")
+def cross(begin, end, points, corners, sides, chosen, inside, vertices, half_edges, starts, face_edges, faces,
+          face_ids, depth, perspective, tolerance, steps, numbers, values, depths, counts):  # fmt: skip
+    """The pairs of some silhouettes, into rows that are theirs alone; `counts[0]` is how many.
+
+    `numbers` (., 5) holds pixel A, pixel B, axis, vertex at the low end and at the high end of the edge along the
+    column or row; `values` (., 4) crossing t, weight, place s between the ends, slope d along / d across.
     """
     height, width = face_ids.shape
-    corners, sides = _corners(points), _sides(points, faces, perspective)
-    chosen, inside, count = _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective,
-                                         height, width)  # fmt: skip
-    numbers, values, depths = np.empty((count, 5), np.int32), np.empty((count, 4)), np.empty(count)
     found = 0
-    for n in range(len(chosen)):
+    for n in range(begin, end):
         edge = chosen[n]
         for axis in range(2):
             low, high = vertices[edge, 0], vertices[edge, 1]
@@ -64,11 +74,15 @@ def find_pairs(points, faces, vertices, half_edges, starts, face_edges, face_ids
                 near = z0 + place * (z1 - z0)
                 near = 1.0 / near if perspective else near
                 y, x = (line, outer) if axis == 0 else (outer, line)
-                if _hidden(points, corners, faces, face_ids[y, x], depth[y, x], where, line, axis, near, perspective,
-                           tolerance):  # fmt: skip
+                shown, limit = face_ids[y, x], near - tolerance * abs(near)
+                if shown >= 0 and depth[y, x] < limit and _hidden(points, corners, faces, shown, where, line, axis,
+                                                                  limit, perspective):  # fmt: skip
                     continue
-                if not _reaches(edge, wanted, inner, inward, line, axis, low, high, corners, points, faces,
-                                sides, half_edges, starts, face_edges, perspective, steps):  # fmt: skip
+                own = False
+                for m in range(starts[edge], starts[edge + 1]):
+                    own |= _face(half_edges[m]) == wanted
+                if not own and not _reaches(edge, wanted, inner, inward, line, axis, low, high, corners, points, faces,
+                                            sides, half_edges, starts, face_edges, perspective, steps):  # fmt: skip
                     continue
                 numbers[found, 0] = line * width + cell if axis == 0 else cell * width + line
                 numbers[found, 1] = numbers[found, 0] + (1 if axis == 0 else width)
@@ -77,7 +91,7 @@ def find_pairs(points, faces, vertices, half_edges, starts, face_edges, face_ids
                 values[found, 2], values[found, 3] = place, slope
                 depths[found] = near
                 found += 1
-    return _nearest(numbers[:found], values[:found], depths[:found])
+    counts[0] = found
 
 
 @compiled(nogil=True)
@@ -144,14 +158,14 @@ def _sides(points, faces, perspective):
 
 @compiled(nogil=True)
 def _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective, height, width):
-    """Edges with faces on one side only, that side seen from the first vertex to the second, and how many lines they
-    cross at most."""
+    """Edges with faces on one side only, that side seen from the first vertex to the second, and sums of lines."""
     chosen, inside = np.empty(vertices.shape[0], np.int32), np.empty(vertices.shape[0], np.int8)
-    found, count = 0, 0
+    before = np.zeros(vertices.shape[0] + 1, np.int64)
+    found = 0
     for edge in range(vertices.shape[0]):
         side, mixed = 0, False
         for n in range(starts[edge], starts[edge + 1]):
-            one = sides[half_edges[n] // 3] * _direction(faces, half_edges[n], vertices[edge, 0])
+            one = sides[_face(half_edges[n])] * _direction(faces, half_edges[n], vertices[edge, 0])
             mixed = mixed or one * side < 0
             side = one if one != 0 else side
         if mixed or side == 0:
@@ -159,19 +173,28 @@ def _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, pe
         i, j = vertices[edge, 0], vertices[edge, 1]
         if perspective and not (points[i, 2] > 0.0 and points[j, 2] > 0.0):
             continue
+        lines = 0
         for axis in range(2):
             a, b = corners[i, axis], corners[j, axis]
             first, last = _lines(min(a, b), max(a, b), width if axis == 0 else height)
-            count += max(0, last - first + 1)
-        chosen[found], inside[found] = edge, side
-        found += 1
-    return chosen[:found], inside[:found], count
+            lines += max(0, last - first + 1)
+        if lines > 0:
+            chosen[found], inside[found], before[found + 1] = edge, side, before[found] + lines
+            found += 1
+    return chosen[:found], inside[:found], before[: found + 1]
+
+
+@compiled(inline="always")
+def _face(half_edge):
+    """Without a sign, division by 3 is a multiplication."""
+    return np.uint32(half_edge) // np.uint32(3)
 
 
 @compiled(inline="always")
 def _direction(faces, half_edge, vertex):
     """1 where the half-edge starts at the vertex, -1 where it ends there."""
-    return 1 if faces[half_edge // 3, half_edge % 3] == vertex else -1
+    face = _face(half_edge)
+    return 1 if faces[face, np.uint32(half_edge) - np.uint32(3) * face] == vertex else -1
 
 
 @compiled(inline="always")
@@ -184,11 +207,8 @@ def _lines(low, high, lines):
 
 
 @compiled(nogil=True)
-def _hidden(points, corners, faces, face, depth, where, line, axis, near, perspective, tolerance):
-    """Whether the outer pixel's surface lies before the edge, at the pixel and, continued as a plane, at the edge."""
-    limit = near - tolerance * abs(near)
-    if face < 0 or not depth < limit:
-        return False
+def _hidden(points, corners, faces, face, where, line, axis, limit, perspective):
+    """Whether a surface that lies before the edge at the outer pixel does so at the edge too, continued as a plane."""
     i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
     x, y = (where, float(line)) if axis == 0 else (float(line), where)
     x, y = x * SUBPIXEL + HALF - corners[i, 0], y * SUBPIXEL + HALF - corners[i, 1]
@@ -209,13 +229,13 @@ def _hidden(points, corners, faces, face, depth, where, line, axis, near, perspe
 @compiled(nogil=True)
 def _reaches(edge, wanted, inner, inward, line, axis, low, high, corners, points, faces, sides, half_edges, starts,
              face_edges, perspective, steps):  # fmt: skip
-    """Whether the surface that ends at the edge is what the inner pixel shows: walk to its centre, face by face."""
+    """Whether the surface that ends at the edge is what the inner pixel shows: walk to its centre, face by face.
+
+    The faces at the edge have been asked already.
+    """
     level, goal = line * SUBPIXEL + HALF, inner * SUBPIXEL + HALF
     for n in range(starts[edge], starts[edge + 1]):
-        if half_edges[n] // 3 == wanted:
-            return True
-    for n in range(starts[edge], starts[edge + 1]):
-        face, below, above = half_edges[n] // 3, low, high
+        face, below, above = np.int64(_face(half_edges[n])), low, high
         for _ in range(steps):
             if sides[face] == 0:
                 break
@@ -256,35 +276,43 @@ def _apex(faces, face, a, b):
 @compiled(inline="always")
 def _across(half, faces, sides, half_edges, starts, face_edges):
     """The face on the other side of a half-edge, on the screen too; -1 where the surface ends or turns back."""
-    face, vertex = half // 3, faces[half // 3, half % 3]
-    edge = face_edges[face, half % 3]
+    face, corner = half // 3, half % 3
+    vertex, edge = faces[face, corner], face_edges[face, corner]
     for n in range(starts[edge], starts[edge + 1]):
         other = half_edges[n]
-        if sides[other // 3] * _direction(faces, other, vertex) == -sides[face]:
-            return other // 3
+        if sides[_face(other)] * _direction(faces, other, vertex) == -sides[face]:
+            return np.int64(_face(other))
     return -1
 
 
 @compiled(nogil=True)
-def _nearest(numbers, values, depths):
-    """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses."""
+def nearest(numbers, values, depths, chosen, kept_numbers, kept_values):
+    """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses.
+
+    `chosen` says which rows there are; returns how many are kept.
+    """
     size = 16
-    while size < 2 * len(depths):
+    while size < 2 * len(chosen):
         size *= 2
-    table, slots = np.full(size, -1, np.int32), np.empty(len(depths), np.int64)
-    for n in range(len(depths)):
+    mask, table, slots = np.uint64(size - 1), np.full(size, -1, np.int32), np.empty(len(chosen), np.uint32)
+    for place in range(len(chosen)):
+        n = chosen[place]
         # Knuth's multiplicative hash of pixel and axis.
-        slot = (2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * 2654435761 & (size - 1)
+        slot = np.uint64(2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * np.uint64(2654435761) & mask
         while table[slot] >= 0 and (
             numbers[table[slot], 0] != numbers[n, 0] or numbers[table[slot], 2] != numbers[n, 2]
         ):
-            slot = (slot + 1) & (size - 1)
+            slot = (slot + np.uint64(1)) & mask
         if table[slot] < 0 or depths[n] < depths[table[slot]]:
             table[slot] = n
-        slots[n] = slot
+        slots[place] = slot
     kept = 0
-    for n in range(len(depths)):
-        if table[slots[n]] == n:
-            numbers[kept], values[kept] = numbers[n], values[n]
+    for place in range(len(chosen)):
+        n = chosen[place]
+        if table[slots[place]] == n:
+            for column in range(5):
+                kept_numbers[kept, column] = numbers[n, column]
+            for column in range(4):
+                kept_values[kept, column] = values[n, column]
             kept += 1
-    return numbers[:kept], values[:kept]
+    return kept

@@ -11,10 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
 from flamehead.raster._buffers import empty_like
-from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
+from flamehead.raster._silhouette import Pairs
 from flamehead.raster._silhouette import blend as blend_plain
 from flamehead.raster._silhouette import find_pairs as find_pairs_plain
-from flamehead.raster._threads import ranges, run, threads_for
 from flamehead.raster.edges import Edges, edges_of
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import check_rows, snapped
@@ -22,9 +21,6 @@ from flamehead.raster.interpolate import check_rows, snapped
 __all__ = ["antialias", "silhouette_pairs"]
 
 Backend = Literal["numba", "triton", "reference"]
-
-_SECONDS = 0.5e-3
-"""What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
 
 
 def antialias(
@@ -115,18 +111,9 @@ def silhouette_pairs(
         each = zip(corners, ids, depth, strict=True)
         return [find_pairs_plain(p, edges, i, d, perspective=perspective) for p, i, d in each]
     # Imported here: numba costs a second, and plain torch needs none of it.
-    from flamehead.raster._cpu_silhouette import find_pairs
+    from flamehead.raster._pairs import find_pairs
 
-    found: dict[int, Pairs] = {}
-    arrays = (edges.faces, edges.vertices, edges.half_edges, edges.starts, edges.face_edges)
-
-    def find(first: int, last: int) -> None:
-        for n in range(first, last):
-            found[n] = Pairs(*find_pairs(corners[n], *arrays, ids[n], depth[n], perspective, TOLERANCE, STEPS))
-
-    workers = threads_for(len(ids) * _SECONDS, threads)
-    run(ranges(find, len(ids), workers), workers)
-    return [found[n] for n in range(len(ids))]
+    return find_pairs(corners, edges, ids, depth, perspective=perspective, threads=threads)
 
 
 class _Blend(torch.autograd.Function):

@@ -170,7 +170,7 @@ def _compiled(
     planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, height * width).float().contiguous()
     ids = fragments.face_ids.reshape(-1, height * width).int().contiguous()
     corners = None if points is None else points.reshape(-1, *points.shape[-2:])
-    flat = _Interpolate.apply(values, corners, faces.int().contiguous(), ids, planes, perspective, threads)
+    flat = _Interpolate.apply(values, corners, faces.int().contiguous(), ids, planes, width, perspective, threads)
     return flat.reshape(*batch, height, width, attributes.shape[-1])
 
 
@@ -185,6 +185,7 @@ class _Interpolate(torch.autograd.Function):
         faces: Tensor,
         ids: Tensor,
         planes: Tensor,
+        width: int,
         perspective: bool,
         threads: int | None,
     ) -> Tensor:
@@ -193,8 +194,9 @@ class _Interpolate(torch.autograd.Function):
 
         values = values.contiguous()
         ctx.save_for_backward(values, points, faces, ids, planes)
-        ctx.perspective, ctx.threads = perspective, threads
-        return _cpu_gradients.interpolate(values, faces, ids, planes, threads=threads)
+        out, seen = _cpu_gradients.interpolate(values, faces, ids, planes, threads=threads)
+        ctx.options = {"seen": seen, "width": width, "perspective": perspective, "threads": threads}
+        return out
 
     @staticmethod
     @once_differentiable
@@ -204,7 +206,7 @@ class _Interpolate(torch.autograd.Function):
         from flamehead.raster import _cpu_gradients
 
         values, points, *fixed = ctx.saved_tensors
-        placed = points.contiguous() if points is not None and ctx.needs_input_grad[1] else None
-        options = {"perspective": ctx.perspective, "threads": ctx.threads}
-        found = _cpu_gradients.interpolate_backward(gradients[0].contiguous(), values, placed, *fixed, **options)
-        return (*found, None, None, None, None, None)
+        corners = None if points is None else points.contiguous()
+        options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
+        found = _cpu_gradients.interpolate_backward(gradients[0].contiguous(), values, corners, *fixed, **options)
+        return (*found, None, None, None, None, None, None)

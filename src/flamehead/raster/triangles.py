@@ -94,9 +94,11 @@ def warmup() -> None:
     points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2]])
     with torch.enable_grad():
-        seen = rasterize(points, faces, (2, 2), backend="numba")
-        image = interpolate(points, faces, seen, points=points)
-        antialias(image, points, faces, seen).sum().backward()
+        seen = rasterize(points, faces, (4, 4), backend="numba")
+        # Three channels have kernels of their own.
+        for channels in (3, 1):
+            image = interpolate(points[:, :channels], faces, seen, points=points)
+            antialias(image, points, faces, seen).sum().backward()
 
 
 def _default_backend(points: Tensor) -> Backend:

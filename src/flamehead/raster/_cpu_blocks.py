@@ -1,0 +1,166 @@
+"""`interpolate` for three channels of float32, eight pixels at a time.
+
+Forward, a block of pixels is painted once for every face that it shows. Backward, faces are visited instead: all sums
+of a face stay in registers while its box on the screen is searched for its pixels, block by block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flamehead.raster._compile import compiled
+from flamehead.raster._cpu_chain import to_points
+from flamehead.raster._lanes import FEW, bits, count, first, load, load_three, pick, span, spread, store_three, total
+
+__all__ = ["arrange", "collect_faces", "paint"]
+
+_ROWS = 64
+"""Rows whose sums are taken in float32, before they are added to sums in float64."""
+
+_REACH = 2.0**-9
+"""Pixels: the rasterizer moves corners by less, onto its grid of 1/1024."""
+
+
+@compiled(nogil=True, error_model="numpy")
+def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
+    """Pixels `begin` to `end - 1`, at least 8; arrays but values and faces are flat, barycentrics in three planes.
+
+    Faces that are seen are marked in `seen`; `covered[0]` is how many pixels show one.
+    """
+    plane, zero, painted = np.uint64(ids.shape[0]), spread(np.float32(0)), np.uint64(0)
+    for start in range(begin, end, FEW):
+        # The last block ends where the pixels end, and paints some of them again.
+        at = np.uint64(min(start, end - FEW))
+        shown = load(ids, at)
+        left = bits(shown >= spread(np.int32(0)))
+        painted += count(left >> (np.uint64(start) - at))
+        u, v, w = load(barycentric, at), load(barycentric, at + plane), load(barycentric, at + plane + plane)
+        red = green = blue = zero
+        while left != np.uint64(0):
+            face = np.uint64(ids[at + first(left)])
+            here = shown == spread(np.int32(face))
+            left &= ~bits(here)
+            seen[face] = 1
+            i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+            red = pick(here, u * spread(values[i, 0]) + v * spread(values[j, 0]) + w * spread(values[k, 0]), red)
+            green = pick(here, u * spread(values[i, 1]) + v * spread(values[j, 1]) + w * spread(values[k, 1]), green)
+            blue = pick(here, u * spread(values[i, 2]) + v * spread(values[j, 2]) + w * spread(values[k, 2]), blue)
+        store_three(out, np.uint64(3) * at, red, green, blue)
+    covered[0] = painted
+
+
+@compiled(nogil=True, error_model="numpy")
+def arrange(seen, width, height, perspective, points, faces):
+    """Faces that are seen, and where: first and last column and row; ordered by first row, so that memory is near.
+
+    Left out are faces with a corner behind the camera, and those whose corners lie outside the picture.
+    """
+    listed, boxes = np.empty(seen.shape[0], np.int64), np.empty((seen.shape[0], 4), np.int64)
+    starts = np.zeros(height + 1, np.int64)
+    found = 0
+    for face in range(seen.shape[0]):
+        if not seen[face]:
+            continue
+        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+        if perspective and not (points[i, 2] > 0.0 and points[j, 2] > 0.0 and points[k, 2] > 0.0):
+            continue
+        x0, x1, x2, y0, y1, y2 = points[i, 0], points[j, 0], points[k, 0], points[i, 1], points[j, 1], points[k, 1]
+        left, right = max(0.0, np.ceil(min(x0, x1, x2) - 0.5 - _REACH)), np.floor(max(x0, x1, x2) - 0.5 + _REACH)
+        top, bottom = max(0.0, np.ceil(min(y0, y1, y2) - 0.5 - _REACH)), np.floor(max(y0, y1, y2) - 0.5 + _REACH)
+        right, bottom = min(width - 1.0, right), min(height - 1.0, bottom)
+        # Comparisons with NaN are false.
+        if left <= right and top <= bottom:
+            listed[found] = face
+            boxes[found, 0], boxes[found, 1] = np.int64(left), np.int64(right)
+            boxes[found, 2], boxes[found, 3] = np.int64(top), np.int64(bottom)
+            starts[boxes[found, 2] + 1] += 1
+            found += 1
+    for row in range(height):
+        starts[row + 1] += starts[row]
+    chosen, ordered = np.empty(found, np.int64), np.empty((found, 4), np.int64)
+    for n in range(found):
+        place = starts[boxes[n, 2]]
+        starts[boxes[n, 2]] += 1
+        chosen[place] = listed[n]
+        for side in range(4):
+            ordered[place, side] = boxes[n, side]
+    return chosen, ordered
+
+
+@compiled(nogil=True, error_model="numpy")
+def collect_faces(chosen, boxes, width, perspective, points, gradient, values, faces, ids, barycentric, sums, found):
+    """Sum the gradients of all pixels of some faces in `sums` (V, 3 or 6); `found[0]` is how many pixels those are.
+
+    The picture has at least 8 pixels. Faces and their boxes are those of `arrange`.
+    """
+    pixels, with_points, row = np.uint64(0), sums.shape[1] > 3, np.empty(12)
+    sums[:] = 0.0
+    for n in range(chosen.shape[0]):
+        face = np.uint64(chosen[n])
+        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+        row[:] = 0.0
+        for begin in range(boxes[n, 2], boxes[n, 3] + 1, _ROWS):
+            box = boxes[n, 0], boxes[n, 1], begin, min(begin + _ROWS, boxes[n, 3] + 1)
+            pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
+        for c in range(3):
+            sums[i, c] += row[c]
+            sums[j, c] += row[3 + c]
+            sums[k, c] += row[6 + c]
+        if with_points:
+            j0, k0 = np.float64(values[j, 0] - values[i, 0]), np.float64(values[k, 0] - values[i, 0])
+            j1, k1 = np.float64(values[j, 1] - values[i, 1]), np.float64(values[k, 1] - values[i, 1])
+            j2, k2 = np.float64(values[j, 2] - values[i, 2]), np.float64(values[k, 2] - values[i, 2])
+            one = row[0] * j0 + row[1] * j1 + row[2] * j2, row[0] * k0 + row[1] * k1 + row[2] * k2, row[9]
+            two = row[3] * j0 + row[4] * j1 + row[5] * j2, row[3] * k0 + row[4] * k1 + row[5] * k2, row[10]
+            three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
+            to_points(face, one, two, three, faces, 3, points, perspective, sums)
+    found[0] = pixels
+
+
+@compiled(nogil=True, error_model="numpy")
+def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row):
+    """Add sums over the pixels of a face in a box to `row`; returns how many pixels those are.
+
+    The row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`; see
+    `_cpu_chain`.
+    """
+    left, right, top, bottom = box
+    plane, mine, none = np.uint64(ids.shape[0]), spread(np.int32(face)), spread(np.float32(0))
+    # Values count from the first corner's, so that a large common offset cannot drown differences.
+    j0, k0 = spread(values[j, 0] - values[i, 0]), spread(values[k, 0] - values[i, 0])
+    j1, k1 = spread(values[j, 1] - values[i, 1]), spread(values[k, 1] - values[i, 1])
+    j2, k2 = spread(values[j, 2] - values[i, 2]), spread(values[k, 2] - values[i, 2])
+    a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = t0 = t1 = t2 = none
+    pixels = np.uint64(0)
+    for y in range(top, bottom):
+        for x in range(left, right + 1, FEW):
+            start = y * width + x
+            # The last block of the picture ends where that ends.
+            at = min(start, ids.shape[0] - FEW)
+            skip = start - at
+            n = np.uint64(at)
+            here = (load(ids, n) == mine) & span(np.int32(skip), np.int32(skip + right + 1 - x))
+            pixels += count(bits(here))
+            u, v = pick(here, load(barycentric, n), none), pick(here, load(barycentric, n + plane), none)
+            w = pick(here, load(barycentric, n + plane + plane), none)
+            g0, g1, g2 = load_three(gradient, np.uint64(3) * n)
+            g0, g1, g2 = pick(here, g0, none), pick(here, g1, none), pick(here, g2, none)
+            a0, a1, a2 = a0 + u * g0, a1 + u * g1, a2 + u * g2
+            b0, b1, b2 = b0 + v * g0, b1 + v * g1, b2 + v * g2
+            c0, c1, c2 = c0 + w * g0, c1 + w * g1, c2 + w * g2
+            along = v * (g0 * j0 + g1 * j1 + g2 * j2) + w * (g0 * k0 + g1 * k1 + g2 * k2)
+            t0, t1, t2 = t0 + u * along, t1 + v * along, t2 + w * along
+    row[0] += total(a0)
+    row[1] += total(a1)
+    row[2] += total(a2)
+    row[3] += total(b0)
+    row[4] += total(b1)
+    row[5] += total(b2)
+    row[6] += total(c0)
+    row[7] += total(c1)
+    row[8] += total(c2)
+    if with_points:
+        row[9] += total(t0)
+        row[10] += total(t1)
+        row[11] += total(t2)
+    return pixels
