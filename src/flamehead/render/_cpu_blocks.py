@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu_vectors import as_float, as_int, bilinear, mix
+from flamehead.render._cpu_vectors import as_float, as_int, bilinear, mix, peek, poke
 
 __all__ = ["light_backward", "lit", "locate", "look_up", "measure", "place", "straighten", "visit"]
 
@@ -20,10 +20,8 @@ X, Y, Z, INVERSE, U, V, DEPTH = 0 * N, 1 * N, 2 * N, 3 * N, 4 * N, 5 * N, 6 * N
 """Normal, one over its length, texture coordinates, view depth."""
 STEPS = 7 * N
 """How texture coordinates over depth change along x and y, in texels, and one over depth: u, u, v, v, 1, 1."""
-U0, V0 = 13 * N, 14 * N
-"""Texture coordinates of the face's first corner."""
-VALID, LEVEL, FINE = 15 * N, 16 * N, 17 * N
-"""1 where there is a direction and a place on the texture; how small a copy to look at, and its whole part as bits."""
+VALID, LEVEL, FINE, COARSE = 14 * N, 15 * N, 16 * N, 17 * N
+"""1 where there is a direction and a place on the texture; how small a copy to look at, and the two as bits."""
 NEAR, FAR = 18 * N, 26 * N
 """Where to look in the finer and in the coarser copy: texel, steps right and down as bits, shares along x and y,
 weight, weight times the change of x along u, and of y along v."""
@@ -39,15 +37,17 @@ _THREE, _SIX = np.float32(3.0), np.float32(6.0)
 @compiled(inline="always")
 def visit(s, lane, face, depth, a, b, c, faces, table, steps):
     """Begin a pixel: interpolate normal and texture coordinates, and note what its face has in common."""
-    i = np.int64(faces[face, 0])
-    x, y, z, u, v = mix(table, i, np.int64(faces[face, 1]), np.int64(faces[face, 2]), a, b, c)
-    s[X + lane], s[Y + lane], s[Z + lane], s[U + lane], s[V + lane] = x, y, z, u, v
-    s[DEPTH + lane] = depth
-    at = np.uintp(8) * np.uintp(face)
+    corner = np.int64(3) * face
+    i = np.int64(peek(faces, corner))
+    x, y, z, u, v = mix(table, i, np.int64(peek(faces, corner + 1)), np.int64(peek(faces, corner + 2)), a, b, c)
+    poke(s, X + lane, x)
+    poke(s, Y + lane, y)
+    poke(s, Z + lane, z)
+    poke(s, U + lane, u)
+    poke(s, V + lane, v)
+    poke(s, DEPTH + lane, depth)
     for k in range(6):
-        s[STEPS + k * N + lane] = steps[at + np.uintp(k)]
-    first = np.uintp(8) * np.uintp(i)
-    s[U0 + lane], s[V0 + lane] = table[first + np.uintp(3)], table[first + np.uintp(4)]
+        poke(s, STEPS + k * N + lane, peek(steps, np.int64(8) * face + k))
 
 
 @compiled(inline="always")
@@ -92,64 +92,75 @@ def straighten(s):
 @compiled(inline="always")
 def place(s, lane, to, level, weight, width, height):
     """Where to look in one copy."""
-    columns, rows = np.int32(width >> level), np.int32(height >> level)
-    columns, rows = max(columns, np.int32(1)), max(rows, np.int32(1))
-    wide, high = np.float32(columns), np.float32(rows)
+    # Sides are halved by a power of two made from its bits, and rounded down.
+    half = as_float(np.int32((np.int32(127) - level) << np.int32(23)))
+    wide, high = np.floor(width * half), np.floor(height * half)
+    wide, high = wide if wide > _ONE else _ONE, high if high > _ONE else _ONE
     x, y = s[U + lane] * wide - _HALF, (_ONE - s[V + lane]) * high - _HALF
-    x_inside, y_inside = (x >= _ZERO) & (x <= wide - _ONE), (y >= _ZERO) & (y <= high - _ONE)
-    x, y = min(max(x, _ZERO), wide - _ONE), min(max(y, _ZERO), high - _ONE)
-    column, row = np.int32(x), np.int32(y)
-    s[to + lane] = as_float(np.int32(row * columns + column))
-    s[to + N + lane] = as_float(np.int32(1) if column + np.int32(1) < columns else np.int32(0))
-    s[to + 2 * N + lane] = as_float(columns if row + np.int32(1) < rows else np.int32(0))
-    s[to + 3 * N + lane], s[to + 4 * N + lane] = x - np.float32(column), y - np.float32(row)
+    right, bottom = wide - _ONE, high - _ONE
+    x_inside, y_inside = (x >= _ZERO) & (x <= right), (y >= _ZERO) & (y <= bottom)
+    x, y = x if x > _ZERO else _ZERO, y if y > _ZERO else _ZERO
+    x, y = x if x < right else right, y if y < bottom else bottom
+    column, row = np.floor(x), np.floor(y)
+    columns = np.int32(wide)
+    s[to + lane] = as_float(np.int32(np.int32(row) * columns + np.int32(column)))
+    s[to + N + lane] = as_float(np.int32(1) if column < right else np.int32(0))
+    s[to + 2 * N + lane] = as_float(columns if row < bottom else np.int32(0))
+    s[to + 3 * N + lane], s[to + 4 * N + lane] = x - column, y - row
     s[to + 5 * N + lane] = weight
     s[to + 6 * N + lane] = weight * wide if x_inside else _ZERO
     s[to + 7 * N + lane] = -weight * high if y_inside else _ZERO
 
 
 @compiled(inline="always")
-def locate(s, width, height, last_level):
+def locate(s, width, height):
     """Where to look in both copies."""
     for lane in range(N):
         level = s[LEVEL + lane]
         fine = np.int32(level)
+        coarse = np.int32(fine + np.int32(1))
         share = level - np.float32(fine)
-        s[FINE + lane] = as_float(fine)
+        # Where it has no share, the coarser copy is not looked at: there may be none, or what is there not finite.
+        coarse = coarse if share > _ZERO else fine
+        s[FINE + lane], s[COARSE + lane] = as_float(fine), as_float(coarse)
         place(s, lane, NEAR, fine, _ONE - share, width, height)
-        place(s, lane, FAR, min(np.int32(fine + np.int32(1)), last_level), share, width, height)
+        place(s, lane, FAR, coarse, share, width, height)
 
 
 @compiled(inline="always")
-def look_up(s, lane, texels, starts):
-    """The texture's colour at a pixel, and how it changes along u and v."""
-    fine = np.int64(as_int(s[FINE + lane]))
-    _look_up_one(s, lane, NEAR, starts[fine], texels)
-    if s[FAR + 5 * N + lane] > _ZERO:
-        r, g, b = s[ALBEDO + lane], s[ALBEDO + N + lane], s[ALBEDO + 2 * N + lane]
-        ru, gu, bu = s[ALONG_U + lane], s[ALONG_U + N + lane], s[ALONG_U + 2 * N + lane]
-        rv, gv, bv = s[ALONG_V + lane], s[ALONG_V + N + lane], s[ALONG_V + 2 * N + lane]
-        _look_up_one(s, lane, FAR, starts[fine + 1], texels)
-        s[ALBEDO + lane] += r
-        s[ALBEDO + N + lane] += g
-        s[ALBEDO + 2 * N + lane] += b
-        s[ALONG_U + lane] += ru
-        s[ALONG_U + N + lane] += gu
-        s[ALONG_U + 2 * N + lane] += bu
-        s[ALONG_V + lane] += rv
-        s[ALONG_V + N + lane] += gv
-        s[ALONG_V + 2 * N + lane] += bv
+def look_up(s, lane, texels, starts, slopes):
+    """The texture's colour at a pixel, and if wanted how it changes along u and v."""
+    start = peek(starts, np.int64(as_int(peek(s, FINE + lane))))
+    weight, along_u, along_v, r, g, b, rx, gx, bx, ry, gy, by = _look_up_one(s, lane, NEAR, start, texels)
+    r, g, b = weight * r, weight * g, weight * b
+    ru, gu, bu, rv, gv, bv = along_u * rx, along_u * gx, along_u * bx, along_v * ry, along_v * gy, along_v * by
+    start = peek(starts, np.int64(as_int(peek(s, COARSE + lane))))
+    weight, along_u, along_v, r1, g1, b1, rx, gx, bx, ry, gy, by = _look_up_one(s, lane, FAR, start, texels)
+    r, g, b = r + weight * r1, g + weight * g1, b + weight * b1
+    ru, gu, bu = ru + along_u * rx, gu + along_u * gx, bu + along_u * bx
+    rv, gv, bv = rv + along_v * ry, gv + along_v * gy, bv + along_v * by
+    _poke_three(s, ALBEDO + lane, r, g, b)
+    if slopes:
+        _poke_three(s, ALONG_U + lane, ru, gu, bu)
+        _poke_three(s, ALONG_V + lane, rv, gv, bv)
+
+
+@compiled(inline="always")
+def _poke_three(s, at, a, b, c):
+    poke(s, at, a)
+    poke(s, at + N, b)
+    poke(s, at + 2 * N, c)
 
 
 @compiled(inline="always")
 def _look_up_one(s, lane, of, start, texels):
-    at = start + np.int64(as_int(s[of + lane]))
-    right, down = np.int64(as_int(s[of + N + lane])), np.int64(as_int(s[of + 2 * N + lane]))
-    r, g, b, rx, gx, bx, ry, gy, by = bilinear(texels, at, right, down, s[of + 3 * N + lane], s[of + 4 * N + lane])
-    weight, along_u, along_v = s[of + 5 * N + lane], s[of + 6 * N + lane], s[of + 7 * N + lane]
-    s[ALBEDO + lane], s[ALBEDO + N + lane], s[ALBEDO + 2 * N + lane] = weight * r, weight * g, weight * b
-    s[ALONG_U + lane], s[ALONG_U + N + lane], s[ALONG_U + 2 * N + lane] = along_u * rx, along_u * gx, along_u * bx
-    s[ALONG_V + lane], s[ALONG_V + N + lane], s[ALONG_V + 2 * N + lane] = along_v * ry, along_v * gy, along_v * by
+    at = start + np.int64(as_int(peek(s, of + lane)))
+    right, down = np.int64(as_int(peek(s, of + N + lane))), np.int64(as_int(peek(s, of + 2 * N + lane)))
+    r, g, b, rx, gx, bx, ry, gy, by = bilinear(
+        texels, at, right, down, peek(s, of + 3 * N + lane), peek(s, of + 4 * N + lane)
+    )
+    weight, along_u, along_v = peek(s, of + 5 * N + lane), peek(s, of + 6 * N + lane), peek(s, of + 7 * N + lane)
+    return weight, along_u, along_v, r, g, b, rx, gx, bx, ry, gy, by
 
 
 @compiled(inline="always")

@@ -10,12 +10,12 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.render._cpu_vectors import as_float, as_int
 
-__all__ = ["double", "halve", "pack", "unpack"]
+__all__ = ["RUN", "double", "halve", "pack", "unpack"]
 
-_RUN = 48
+RUN = 48
 """Numbers of an image that are decoded together, 16 texels."""
 _ONE = np.float32(1.0)
-_FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+_FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "_nrt": False}
 
 
 @compiled(inline="always")
@@ -32,7 +32,7 @@ def _root(x):
 @compiled(inline="always")
 def _curve(run):
     """Decode a run in place."""
-    for n in range(_RUN):
+    for n in range(RUN):
         x = run[n]
         base = (max(x, np.float32(0.04)) + np.float32(0.055)) * np.float32(1 / 1.055)
         root = _root(base)
@@ -43,7 +43,7 @@ def _curve(run):
 @compiled(inline="always")
 def _slope(run):
     """The derivative of decoding, in place."""
-    for n in range(_RUN):
+    for n in range(RUN):
         x = run[n]
         base = (max(x, np.float32(0.04)) + np.float32(0.055)) * np.float32(1 / 1.055)
         product = base * _root(base)
@@ -52,9 +52,8 @@ def _slope(run):
 
 
 @compiled(**_FAST)
-def pack(first, last, image, decode, out):
-    """Texels `first` to `last - 1` of an image in rows of four; both flat."""
-    run = np.zeros(_RUN, dtype=np.float32)
+def pack(first, last, image, decode, out, run):
+    """Texels `first` to `last - 1` of an image in rows of four; both flat. `run` is room for `RUN` numbers."""
     for start in range(first, last, 16):
         count = min(16, last - start)
         at = np.uintp(3 * start)
@@ -70,9 +69,8 @@ def pack(first, last, image, decode, out):
 
 
 @compiled(**_FAST)
-def unpack(first, last, image, decode, gradient, out):
+def unpack(first, last, image, decode, gradient, out, run):
     """The transpose of `pack`: gradients of texels in rows of four become those of the image."""
-    run = np.zeros(_RUN, dtype=np.float32)
     for start in range(first, last, 16):
         count = min(16, last - start)
         at, to = np.uintp(3 * start), np.uintp(4 * start)

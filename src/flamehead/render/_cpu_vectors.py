@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["add_outer", "as_float", "as_int", "bilinear", "mix", "spread"]
+__all__ = ["add_outer", "as_float", "as_int", "bilinear", "mix", "peek", "poke", "spread"]
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _TEXEL, _ROW = 4, 8
@@ -59,6 +59,29 @@ def _tuple(context: Any, builder: Any, signature: Any, rows: Any, lanes: int) ->
     """The first lanes of each vector, one after the other."""
     parts = [builder.extract_element(row, _INT(n)) for row in rows for n in range(lanes)]
     return context.make_tuple(builder, signature.return_type, parts)
+
+
+@intrinsic
+def peek(_context: Any, array: Any, at: Any) -> Any:
+    """`array[at]` of a flat array; a place is not tested for being negative, which for single numbers costs most."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0]).data
+        return builder.load(builder.gep(data, [values[1]]))
+
+    return array.dtype(array, types.int64), generate
+
+
+@intrinsic
+def poke(_context: Any, array: Any, at: Any, value: Any) -> Any:
+    """`array[at] = value` of a flat array."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0]).data
+        builder.store(values[2], builder.gep(data, [values[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, array.dtype), generate
 
 
 @intrinsic
@@ -118,18 +141,19 @@ def bilinear(_context: Any, texels: Any, at: Any, right: Any, down: Any, fx: Any
 
 
 @intrinsic
-def spread(_context: Any, texels: Any, at: Any, right: Any, left_weight: Any, right_weight: Any, red: Any, green: Any,
-           blue: Any) -> Any:  # fmt: skip
-    """Add a colour to the texels `at` and `at + right`, by weights; they may be one."""
+def spread(_context: Any, texels: Any, wanted: Any, at: Any, right: Any, left_weight: Any, right_weight: Any,
+           red: Any, green: Any, blue: Any) -> Any:  # fmt: skip
+    """If wanted, add a colour to the texels `at` and `at + right`, by weights; they may be one."""
     number, real = types.int64, types.float32
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        array, at, right, *weights = values[:5]
-        color = _packed(builder, values[5:], _TEXEL)
-        for row, weight in zip((at, builder.add(at, right)), weights, strict=True):
-            place = _place(context, builder, signature.args[0], array, row, _TEXEL)
-            old = builder.load(place, align=4)
-            builder.store(_times_plus(builder, _splat(builder, weight, _TEXEL), color, old), place, align=4)
+        array, wanted, at, right, *weights = values[:6]
+        with builder.if_then(wanted):
+            color = _packed(builder, values[6:], _TEXEL)
+            for row, weight in zip((at, builder.add(at, right)), weights, strict=True):
+                place = _place(context, builder, signature.args[0], array, row, _TEXEL)
+                old = builder.load(place, align=4)
+                builder.store(_times_plus(builder, _splat(builder, weight, _TEXEL), color, old), place, align=4)
         return context.get_dummy_value()
 
-    return types.void(texels, number, number, *(5 * (real,))), generate
+    return types.void(texels, types.boolean, number, number, *(5 * (real,))), generate

@@ -89,7 +89,7 @@ class _Seen:
 
     def arrays(self, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of one picture."""
-        return self.ids[item].numpy(), self.planes[item].numpy(), self.depth[item].numpy()
+        return self.ids[item].numpy(), self.planes[item].reshape(-1).numpy(), self.depth[item].numpy()
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class _Paint(torch.autograd.Function):
         for item in range(size):
             common = _arguments(scene, item, points, normals, scaled, texels, uv)
             into = out[item].reshape(-1).numpy()
-            jobs = [partial(_cpu_deferred.paint, *ends, *common, into) for ends in scene.limits]
+            jobs = [partial(_cpu_deferred.paint, *ends, *common, into, *_room(0, 1)) for ends in scene.limits]
             run(jobs, scene.workers)
         return out
 
@@ -178,7 +178,15 @@ def _arguments(
     run(ranges(_cpu_faces.steps, len(faces), 1, *mesh, scene.perspective, width, height, steps.numpy()), 1)
     flat = table.reshape(-1).numpy(), steps.reshape(-1).numpy()
     look = scaled[item].numpy(), scene.encode, texels.detach().numpy(), *scene.pyramid()
-    return *scene.seen.arrays(item), scene.perspective, cut.faces.int().numpy(), *flat, *look
+    return *scene.seen.arrays(item), scene.perspective, cut.faces.int().reshape(-1).numpy(), *flat, *look
+
+
+def _room(floats: int, numbers: int) -> list[np.ndarray]:
+    """What a kernel needs for a block of pixels: the block, a float for each so many times, and whole numbers."""
+    from flamehead.render._cpu_blocks import SIZE, N
+
+    more = [np.zeros(floats * N, dtype=np.float32)] if floats else []
+    return [np.zeros(SIZE, dtype=np.float32), *more, *(np.zeros(N, dtype=np.int64) for _ in range(numbers))]
 
 
 @dataclass(frozen=True)
@@ -211,7 +219,7 @@ class _Found:
         for n, (first, last) in enumerate(limits):
             faces = places[n], found.seen[n], found.rows[n].reshape(-1)
             into = *faces, found.samples[first:last].reshape(-1), found.counts[n], found.sums[n]
-            jobs.append(partial(_cpu_deferred.paint_backward, first, last, *common, gradient, *into))
+            jobs.append(partial(_cpu_deferred.paint_backward, first, last, *common, gradient, *into, *_room(3, 2)))
         run(jobs, scene.workers)
         return found
 
@@ -238,4 +246,4 @@ class _Found:
         inner = np.quantile(rows, np.arange(1, workers) / workers) if len(rows) and workers > 1 else np.empty(0)
         ends = [0.0, *np.clip(inner, 0.0, 1.0).tolist(), 1.0]
         rest = self.samples.reshape(-1), parts, *scene.pyramid(), by_texels
-        run([partial(_cpu_deferred.pull_texels, *pair, *rest) for pair in pairwise(ends)], workers)
+        run([partial(_cpu_deferred.pull_texels, *pair, *rest, *_room(0, 0)) for pair in pairwise(ends)], workers)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.raster._buffers import empty
-from flamehead.raster._threads import ranges, run, threads_for
+from flamehead.raster._threads import run, threads_for
 from flamehead.render.sampling import Pyramid, double, halve, pyramid_sizes
 
 __all__ = ["pack_texels"]
@@ -40,7 +43,7 @@ class _Pack(torch.autograd.Function):
         ctx.sizes, ctx.decode = sizes, decode
         texels = empty(sum(width * height for width, height in sizes), 4, dtype=torch.float32)
         flat = image.reshape(-1).numpy(), decode, texels.reshape(-1).numpy()
-        _share(_cpu_texels.pack, image.shape[0] * image.shape[1], 1, *flat)
+        _share(_cpu_texels.pack, image.shape[0] * image.shape[1], 1, *flat, room=_cpu_texels.RUN)
         pyramid = Pyramid(texels, sizes)
         for n in range(len(sizes) - 1):
             large, small = pyramid.level(n), pyramid.level(n + 1)
@@ -74,7 +77,7 @@ class _Pack(torch.autograd.Function):
                 large.copy_(total)
         out = empty(*image.shape, dtype=torch.float32)
         flat = image.reshape(-1).numpy(), ctx.decode, pyramid.texels.reshape(-1).numpy(), out.reshape(-1).numpy()
-        _share(_cpu_texels.unpack, image.shape[0] * image.shape[1], 1, *flat)
+        _share(_cpu_texels.unpack, image.shape[0] * image.shape[1], 1, *flat, room=_cpu_texels.RUN)
         return out, None, None
 
 
@@ -82,7 +85,9 @@ def _even(size: tuple[int, int]) -> bool:
     return size[0] % 2 == 0 and size[1] % 2 == 0
 
 
-def _share(kernel: Any, units: int, texels: int, *arguments: Any) -> None:
-    """Call `kernel(first, last, *arguments)` over units of so many texels."""
+def _share(kernel: Any, units: int, texels: int, *arguments: Any, room: int = 0) -> None:
+    """Call `kernel(first, last, *arguments)` over units of so many texels; each call gets some room of its own."""
     workers = threads_for(units * texels * _SECONDS, None)
-    run(ranges(kernel, units, workers, *arguments), workers)
+    ends = pairwise(units * part // workers for part in range(workers + 1))
+    own = [(np.zeros(room, dtype=np.float32),) if room else () for _ in range(workers)]
+    run([partial(kernel, *pair, *arguments, *rest) for pair, rest in zip(ends, own, strict=True)], workers)
