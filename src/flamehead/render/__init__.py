@@ -1,5 +1,6 @@
 """Meshes, cameras and light become pictures; what carries gradients says so."""
 
+from flamehead.render.draw import Drawing, draw
 from flamehead.render.fields import EVEN, ColorMap, field_colors, region_colors, region_paint, with_legend
 from flamehead.render.grid import grid
 from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
@@ -29,6 +30,7 @@ __all__ = [
     "Colors",
     "Crop",
     "DirectionalLight",
+    "Drawing",
     "Lighting",
     "Maps",
     "Picture",
@@ -41,6 +43,7 @@ __all__ = [
     "decode_srgb",
     "depth_paint",
     "depth_to_millimetres",
+    "draw",
     "encode_srgb",
     "face_regions",
     "field_colors",

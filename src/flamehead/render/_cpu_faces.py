@@ -80,16 +80,18 @@ def _to_points(face, row, faces, vertex_rows, table, points, perspective, by_ver
     area, product = x1 * y2 - x2 * y1, z0 * z1 * z2
     if area == 0.0 or product == 0.0 or not np.isfinite(area * product):
         return
+    scale, over0, over1, over2 = 1.0 / area, 1.0 / z0, 1.0 / z1, 1.0 / z2
     for corner in range(3):
         total = np.float64(row[8 * corner + 5])
         for c in range(3):
             total -= np.float64(table[first, c]) * row[8 * corner + c]
-        rise1, rise2 = -total * (1.0 / z1 - 1.0 / z0), -total * (1.0 / z2 - 1.0 / z0)
+        rise1, rise2 = -total * (over1 - over0), -total * (over2 - over0)
         for c in range(5):
             start, g = np.float64(table[first, c]), np.float64(row[8 * corner + c])
-            rise1 += (table[second, c] - start) * g / z1
-            rise2 += (table[third, c] - start) * g / z2
-        across, down, ahead = (rise1 * y2 - rise2 * y1) / area, (x1 * rise2 - x2 * rise1) / area, -total / z0
+            rise1 += (table[second, c] - start) * g * over1
+            rise2 += (table[third, c] - start) * g * over2
+        across, down = (rise1 * y2 - rise2 * y1) * scale, (x1 * rise2 - x2 * rise1) * scale
+        ahead = -total * over0
         vertex, x, y, z = i, 0.0, 0.0, z0
         if corner == 1:
             vertex, x, y, z = j, x1, y1, z1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu_vectors import as_float, as_int
+from flamehead.render._cpu_vectors import as_float, as_int, peek, poke
 
 __all__ = ["RUN", "double", "halve", "pack", "unpack"]
 
@@ -56,16 +56,14 @@ def pack(first, last, image, decode, out, run):
     """Texels `first` to `last - 1` of an image in rows of four; both flat. `run` is room for `RUN` numbers."""
     for start in range(first, last, 16):
         count = min(16, last - start)
-        at = np.uintp(3 * start)
         for n in range(3 * count):
-            run[n] = image[at + np.uintp(n)]
+            poke(run, n, peek(image, 3 * start + n))
         if decode:
             _curve(run)
-        to = np.uintp(4 * start)
         for n in range(count):
             for c in range(3):
-                out[to + np.uintp(4 * n + c)] = run[3 * n + c]
-            out[to + np.uintp(4 * n + 3)] = np.float32(0.0)
+                poke(out, 4 * (start + n) + c, peek(run, 3 * n + c))
+            poke(out, 4 * (start + n) + 3, np.float32(0.0))
 
 
 @compiled(**_FAST)
@@ -73,16 +71,17 @@ def unpack(first, last, image, decode, gradient, out, run):
     """The transpose of `pack`: gradients of texels in rows of four become those of the image."""
     for start in range(first, last, 16):
         count = min(16, last - start)
-        at, to = np.uintp(3 * start), np.uintp(4 * start)
         if decode:
             for n in range(3 * count):
-                run[n] = image[at + np.uintp(n)]
+                poke(run, n, peek(image, 3 * start + n))
             _slope(run)
         else:
-            run[:] = _ONE
+            for n in range(RUN):
+                poke(run, n, _ONE)
         for n in range(count):
             for c in range(3):
-                out[at + np.uintp(3 * n + c)] = gradient[to + np.uintp(4 * n + c)] * run[3 * n + c]
+                value = peek(gradient, 4 * (start + n) + c) * peek(run, 3 * n + c)
+                poke(out, 3 * (start + n) + c, value)
 
 
 @compiled(**_FAST)

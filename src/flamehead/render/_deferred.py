@@ -5,6 +5,7 @@ Its parts in plain torch are `interpolate`, `texture_level`, `sample_image`, `ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -130,12 +131,13 @@ class _Paint(torch.autograd.Function):
         from flamehead.render import _cpu_deferred
 
         points, normals, scaled, uv = (value.detach().contiguous() for value in (points, normals, scaled, uv))
-        ctx.save_for_backward(points, normals, scaled, texels, uv)
-        ctx.scene = scene
+        ctx.save_for_backward(points, uv)
+        ctx.scene, ctx.texels = scene, len(texels)
         size, pixels = scene.seen.ids.shape
         out = empty(size, pixels, 4, dtype=torch.float32)
-        for item in range(size):
-            common = _arguments(scene, item, points, normals, scaled, texels, uv)
+        # What the way back needs of them; the texels are inner to `paint`, so nobody can write to them in between.
+        ctx.common = [_arguments(scene, item, points, normals, scaled, texels, uv) for item in range(size)]
+        for item, common in enumerate(ctx.common):
             into = out[item].reshape(-1).numpy()
             jobs = [partial(_cpu_deferred.paint, *ends, *common, into, *_room(0, 1)) for ends in scene.limits]
             run(jobs, scene.workers)
@@ -146,19 +148,20 @@ class _Paint(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        points, normals, scaled, texels, uv = ctx.saved_tensors
+        points, uv = ctx.saved_tensors
         scene, gradient = ctx.scene, gradients[0].contiguous()
-        by_scaled = torch.empty_like(scaled)
+        by_scaled = points.new_empty(len(points), 9, 3)
         by_vertex = torch.zeros(*points.shape[:2], 6, dtype=torch.float64)
         by_uv = torch.zeros(uv.shape, dtype=torch.float64)
-        by_texels = empty(len(texels), dtype=torch.float32).zero_() if ctx.needs_input_grad[3] else None
-        for item in range(len(gradient)):
-            common = _arguments(scene, item, points, normals, scaled, texels, uv)
+        by_texels = empty(ctx.texels, dtype=torch.float32).zero_() if ctx.needs_input_grad[3] else None
+        for item, common in enumerate(ctx.common):
             found = _Found.of(scene, common, gradient[item].reshape(-1).numpy())
             by_scaled[item] = torch.from_numpy(found.sums.sum(axis=0, dtype=np.float64))
-            found.to_corners(scene, common[5], points[item].numpy(), by_vertex[item].numpy(), by_uv.numpy())
+            corners = common[5], points[item].numpy(), by_vertex[item].numpy(), by_uv.numpy()
+            jobs = [partial(found.to_corners, scene, *corners)]
             if by_texels is not None:
-                found.to_texels(scene, by_texels.numpy())
+                jobs = [*found.to_texels(scene, by_texels.numpy()), *jobs]
+            run(jobs, scene.workers)
         return by_vertex[..., 3:].float(), by_vertex[..., :3].float(), by_scaled, by_texels, by_uv.float(), None
 
 
@@ -234,16 +237,18 @@ class _Found:
         for seen, sums, (count, _) in zip(self.seen, self.rows, self.counts, strict=True):
             _cpu_faces.hand_out(seen[:count], sums[:count], *mesh, by_vertex, by_uv)
 
-    def to_texels(self, scene: _Scene, by_texels: np.ndarray) -> None:
-        """Add gradients of texels; each thread owns rows between which about equally many samples lie."""
+    def to_texels(self, scene: _Scene, by_texels: np.ndarray) -> list[Callable[[], None]]:
+        """Jobs that add gradients of texels; each owns rows between which about equally many samples lie."""
         from flamehead.render import _cpu_deferred
 
         starts = np.array([first for first, _ in scene.limits])
         parts = np.stack([starts, starts + self.counts[:, 1]], axis=1)
-        rows = [1.0 - self.samples[first:last:97, 1] for first, last in parts]
-        workers = scene.workers
-        rows = np.concatenate(rows)
-        inner = np.quantile(rows, np.arange(1, workers) / workers) if len(rows) and workers > 1 else np.empty(0)
+        # Two for each thread, because their work is not the same.
+        parts_wanted = 2 * scene.workers if scene.workers > 1 else 1
+        inner = np.empty(0)
+        if parts_wanted > 1 and self.counts[:, 1].any():
+            rows = np.concatenate([1.0 - self.samples[first:last:97, 1] for first, last in parts])
+            inner = np.quantile(rows, np.arange(1, parts_wanted) / parts_wanted)
         ends = [0.0, *np.clip(inner, 0.0, 1.0).tolist(), 1.0]
         rest = self.samples.reshape(-1), parts, *scene.pyramid(), by_texels
-        run([partial(_cpu_deferred.pull_texels, *pair, *rest, *_room(0, 0)) for pair in pairwise(ends)], workers)
+        return [partial(_cpu_deferred.pull_texels, *pair, *rest, *_room(0, 0)) for pair in pairwise(ends)]

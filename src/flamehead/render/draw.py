@@ -11,10 +11,11 @@ from torch import Tensor
 
 from flamehead.data import Camera
 from flamehead.errors import InputError
-from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
 from flamehead.render._deferred import paint
+from flamehead.render._normals import smooth_normals
 from flamehead.render._seams import cut_mesh
+from flamehead.render._split import split
 from flamehead.render.harmonics import harmonic_light
 from flamehead.render.sampling import build_pyramid, sample_image
 from flamehead.render.screen import to_screen
@@ -76,7 +77,7 @@ def draw(
     points = to_screen(vertices, camera)
     perspective = not camera.orthographic
     fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
-    light_of = None if light is None else (vertex_normals(vertices, faces), light, shading)
+    light_of = None if light is None else (smooth_normals(vertices, faces), light, shading)
     if isinstance(albedo, Texture):
         both = _textured(points, faces, fragments, perspective, albedo, light_of, encoding)
     else:
@@ -85,7 +86,7 @@ def draw(
         )
     if smooth_edges:
         both = antialias(both, points, faces, fragments, perspective=perspective)
-    image, alpha = both[..., :3], both[..., 3]
+    image, alpha = split(both)
     if background is not None:
         image = image + (1.0 - alpha[..., None]) * background
     return Drawing(image, alpha, fragments)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from functools import cache, cached_property
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -34,11 +34,10 @@ class Pyramid:
     sizes: tuple[tuple[int, int], ...]
     """(width, height) of each level."""
 
-    @property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """The row of `texels` at which each level starts."""
-        counts = np.cumsum([0, *(width * height for width, height in self.sizes)])
-        return tuple(counts[:-1].tolist())
+        return tuple(accumulate((width * height for width, height in self.sizes[:-1]), initial=0))
 
     def level(self, which: int) -> Float[Tensor, "h w C"]:
         """One level as an image."""
