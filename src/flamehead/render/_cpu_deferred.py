@@ -12,20 +12,19 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.render._cpu_blocks import (
     COARSE,
+    FAR,
     FINE,
-    G,
     GU,
     GV,
     GX,
     LEVEL,
     NEAR,
-    FAR,
-    N,
-    SIZE,
     TOTAL,
+    VALID,
+    G,
+    N,
     U,
     V,
-    VALID,
     flatten,
     light_backward,
     lit,
@@ -47,8 +46,8 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 @compiled(**_FAST)
-def paint(first, last, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size, out, s,
-          pixels):  # fmt: skip
+def paint(first, last, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size, out,
+          s, pixels):  # fmt: skip
     """Colour and 1 where something is seen, zeros elsewhere, in the pixels `first` to `last - 1`.
 
     Args:
@@ -251,5 +250,3 @@ def _scatter_one(s, lane, of, level, low, high, starts, size, g_texels):
     spread(g_texels, used & (begin <= at) & (at < end), at, right, above - above * fx, above * fx, red, green, blue)
     at += down
     spread(g_texels, used & (begin <= at) & (at < end), at, right, under - under * fx, under * fx, red, green, blue)
-
-
