@@ -13,19 +13,21 @@ from numba.extending import intrinsic
 
 __all__ = ["add_outer", "as_float", "as_int", "bilinear", "mix", "peek", "poke", "spread"]
 
+# Callers do not give the first argument, which a checker of types cannot know.
+_compiled_call: Any = intrinsic
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _TEXEL, _ROW = 4, 8
 # A product and a sum may become one instruction where the machine has it.
 _FUSED = ("contract",)
 
 
-@intrinsic
+@_compiled_call
 def as_int(_context: Any, value: Any) -> Any:
     """The bits of a float32 as int32."""
     return types.int32(types.float32), lambda context, builder, signature, values: builder.bitcast(values[0], _INT)
 
 
-@intrinsic
+@_compiled_call
 def as_float(_context: Any, value: Any) -> Any:
     """The bits of an int32 as float32."""
     return types.float32(types.int32), lambda context, builder, signature, values: builder.bitcast(values[0], _FLOAT)
@@ -61,7 +63,7 @@ def _tuple(context: Any, builder: Any, signature: Any, rows: Any, lanes: int) ->
     return context.make_tuple(builder, signature.return_type, parts)
 
 
-@intrinsic
+@_compiled_call
 def peek(_context: Any, array: Any, at: Any) -> Any:
     """`array[at]` of a flat array; a place is not tested for being negative, which for single numbers costs most."""
 
@@ -72,7 +74,7 @@ def peek(_context: Any, array: Any, at: Any) -> Any:
     return array.dtype(array, types.int64), generate
 
 
-@intrinsic
+@_compiled_call
 def poke(_context: Any, array: Any, at: Any, value: Any) -> Any:
     """`array[at] = value` of a flat array."""
 
@@ -84,7 +86,7 @@ def poke(_context: Any, array: Any, at: Any, value: Any) -> Any:
     return types.void(array, types.int64, array.dtype), generate
 
 
-@intrinsic
+@_compiled_call
 def mix(_context: Any, table: Any, i: Any, j: Any, k: Any, a: Any, b: Any, c: Any) -> Any:
     """The first five of `a table[i] + b table[j] + c table[k]`, rows of eight."""
     number, real = types.int64, types.float32
@@ -101,7 +103,7 @@ def mix(_context: Any, table: Any, i: Any, j: Any, k: Any, a: Any, b: Any, c: An
     return types.UniTuple(real, 5)(table, number, number, number, real, real, real), generate
 
 
-@intrinsic
+@_compiled_call
 def add_outer(_context: Any, table: Any, row: Any, a: Any, b: Any, c: Any, g0: Any, g1: Any, g2: Any, g3: Any, g4: Any,
               g5: Any) -> Any:  # fmt: skip
     """Add `a g`, `b g` and `c g` to three rows of eight, of which the last two numbers are not used."""
@@ -118,7 +120,7 @@ def add_outer(_context: Any, table: Any, row: Any, a: Any, b: Any, c: Any, g0: A
     return types.void(table, types.int64, *(9 * (types.float32,))), generate
 
 
-@intrinsic
+@_compiled_call
 def bilinear(_context: Any, texels: Any, at: Any, right: Any, down: Any, fx: Any, fy: Any) -> Any:
     """Between the texels `at`, `at + right`, `at + down` and both: the value, and its change along x and along y."""
     number, real = types.int64, types.float32
@@ -140,7 +142,7 @@ def bilinear(_context: Any, texels: Any, at: Any, right: Any, down: Any, fx: Any
     return types.UniTuple(real, 9)(texels, number, number, number, real, real), generate
 
 
-@intrinsic
+@_compiled_call
 def spread(_context: Any, texels: Any, wanted: Any, at: Any, right: Any, left_weight: Any, right_weight: Any,
            red: Any, green: Any, blue: Any) -> Any:  # fmt: skip
     """If wanted, add a colour to the texels `at` and `at + right`, by weights; they may be one."""
