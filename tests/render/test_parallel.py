@@ -1,5 +1,7 @@
 """Parallel cameras: the limit of a lens far away, for pictures and for maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,9 +22,9 @@ def pair(front) -> tuple[Camera, Camera]:
 
 
 def test_vertices_land_where_a_far_lens_puts_them(bust, pair):
-    far, flat = (
-        to_screen(bust[0].double(), type(c)(*(x.double() for x in list(vars(c).values())[:4]), c.size)) for c in pair
-    )
+    numbers = ("rotation", "translation", "focal", "center")
+    doubled = (replace(c, **{name: getattr(c, name).double() for name in numbers}) for c in pair)
+    far, flat = (to_screen(bust[0].double(), c) for c in doubled)
     torch.testing.assert_close(flat[:, :2], far[:, :2], atol=0.03, rtol=0)
     torch.testing.assert_close(flat[:, 2] + DISTANCE, far[:, 2])
 
