@@ -78,11 +78,12 @@ def test_a_shared_texture_gets_the_sum_of_a_batch(bust, front, light):
 
 
 def test_a_texture_with_holes_harms_only_what_shows_them(bust, front, light):
+    vertices, faces = bust
     image = noise(64, 64, 3)
     image[:4] = torch.nan
     texture = flat_texture(bust, image)
     large = replace(front, focal=12 * front.focal, center=12 * front.center, size=(1152, 960))
-    drawn = draw(*bust, large, albedo=texture, light=light, smooth_edges=False).image
+    drawn = draw(vertices, faces, large, albedo=texture, light=light, smooth_edges=False).image
     # Seen from near, nothing looks at a coarser copy, into which the holes have spread.
     assert drawn.isfinite().float().mean() > 0.9
 
