@@ -10,6 +10,8 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
 from time import perf_counter, process_time
 
 import numpy as np
@@ -27,6 +29,7 @@ from flamehead.render import (
     build_pyramid,
     constant_light,
     decode_srgb,
+    draw,
     encode_srgb,
     harmonic_light,
     maps,
@@ -35,8 +38,8 @@ from flamehead.render import (
     side_view,
     texture_level,
     to_screen,
+    warmup,
 )
-from flamehead.render.draw import draw
 
 Job = Callable[[], object]
 
@@ -57,15 +60,37 @@ def there_and_back(name: str, forward: Callable[[], Tensor], *inputs: Tensor) ->
     yield f"{name} backward", lambda: torch.autograd.grad(out, inputs, gradient, retain_graph=True)
 
 
-def jobs(size: int) -> Iterator[tuple[str, Job]]:
-    """Everything that is timed."""
+def make_scene(size: int) -> tuple[Tensor, Tensor, Camera, Texture, Tensor]:
+    """Vertices, faces, camera, texture and light; the last two with gradients."""
     flame, albedo = load_flame(), builtin_albedo()
     faces, vertices = flame.faces, flame(flame.zeros()).vertices.detach()
     camera = front(vertices, size)
     plain = Texture.of(decode(albedo, np.zeros(1)), albedo.uv, albedo.uv_faces)
     light = constant_light(torch.tensor([0.8, 0.8, 0.8])).requires_grad_()
     image = plain.image.clone().requires_grad_()
-    texture = Texture(image, plain.uv, plain.uv_faces)
+    return vertices, faces, camera, Texture(image, plain.uv, plain.uv_faces), light
+
+
+def steps(size: int) -> Iterator[tuple[str, Job]]:
+    """Whole steps: vertices to pixels and a loss, and all gradients back."""
+    vertices, faces, camera, texture, light = make_scene(size)
+    moving = vertices.clone().requires_grad_()
+    weight = torch.rand(size, size, 3)
+    painted = torch.rand_like(vertices).requires_grad_()
+
+    def step(**how: object) -> None:
+        drawn = draw(moving, faces, camera, light=light, **how)  # pyright: ignore[reportArgumentType]
+        (drawn.image * weight).mean().backward()
+
+    yield "step: texture, pixel light", lambda: step(albedo=texture)
+    yield "step: texture, no sRGB", lambda: step(albedo=texture, encoding="linear")
+    yield "step: vertex colours", lambda: step(albedo=painted, encoding="linear", shading="vertex")
+
+
+def jobs(size: int) -> Iterator[tuple[str, Job]]:
+    """Everything that is timed."""
+    vertices, faces, camera, texture, light = make_scene(size)
+    image, plain = texture.image, Texture(texture.image.detach(), texture.uv, texture.uv_faces)
     points = to_screen(vertices, camera)
     fragments = rasterize(points, faces, camera.size)
     normals = interpolate(vertex_normals(vertices, faces), faces, fragments).reshape(-1, 3).requires_grad_()
@@ -83,17 +108,7 @@ def jobs(size: int) -> Iterator[tuple[str, Job]]:
     yield from there_and_back("sample, to uv", lambda: sample_image(texels, uv, level=level), uv)
     colors = normals.detach().abs().requires_grad_()
     yield from there_and_back("encode picture", lambda: encode_srgb(colors), colors)
-    moving = vertices.clone().requires_grad_()
-    weight = torch.rand(size, size, 3)
-    painted = torch.rand_like(vertices).requires_grad_()
-
-    def step(**how: object) -> None:
-        drawn = draw(moving, faces, camera, light=light, **how)  # pyright: ignore[reportArgumentType]
-        (drawn.image * weight).mean().backward()
-
-    yield "step: texture, pixel light", lambda: step(albedo=texture)
-    yield "step: texture, no sRGB", lambda: step(albedo=texture, encoding="linear")
-    yield "step: vertex colours", lambda: step(albedo=painted, encoding="linear", shading="vertex")
+    yield from steps(size)
 
 
 def timed(job: Job, repeats: int) -> tuple[float, float, float]:
@@ -109,11 +124,51 @@ def timed(job: Job, repeats: int) -> tuple[float, float, float]:
     return min(clock), float(np.median(clock)), min(cpu)
 
 
+STEP = "step: texture, pixel light"
+
+
+def step_megabytes(size: int) -> float:
+    """The most that whole steps hold above what was there before the first one; NaN but on Linux.
+
+    Sampled; to be called first, because memory that other rows leave for use again is not counted.
+    """
+    table = Path("/proc/self/statm")
+    if not table.exists():
+        return float("nan")
+
+    def held() -> float:
+        return int(table.read_text().split()[1]) * resource.getpagesize() / 1e6
+
+    warmup()
+    step = dict(steps(size))[STEP]
+    before, samples, done = held(), [0.0], Event()
+
+    def watch() -> None:
+        while not done.wait(2e-4):
+            samples.append(held())
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    for _ in range(5):
+        step()
+    done.set()
+    watcher.join()
+    return max(samples) - before
+
+
+def peak_gigabytes() -> float:
+    """Of the process so far; the system counts kilobytes on Linux, bytes on macOS."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+
+
 def main() -> None:
     parser = options(__doc__, quick="fewer repeats, 512 only")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
     print(machine(threads="2 and 1 threads"))
+    needed = step_megabytes(512)
+    print(f"Peak memory of '{STEP}' at 512: {needed:.0f} MB above the process")
+    figures["512 step peak MB"] = needed
     for size in (512,) if arguments.quick else (256, 512, 1024):
         print(f"\n{size} x {size}, milliseconds       2 threads: best  median   1 thread: best  median     CPU")
         for name, job in jobs(size):
@@ -124,8 +179,7 @@ def main() -> None:
             alone, alone_median, cpu = timed(job, repeats)
             print(f"{name:34s}{best:10.2f}{median:8.2f}{alone:16.2f}{alone_median:8.2f}{cpu:8.2f}")
             figures |= {f"{size} {name} 2 threads ms": best, f"{size} {name} 1 thread cpu ms": cpu}
-    # Kilobytes on Linux, bytes on macOS.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    peak = peak_gigabytes()
     print(f"\nPeak memory of the process: {peak:.2f} GB")
     write_figures(arguments.json, figures | {"peak GB": peak})
 

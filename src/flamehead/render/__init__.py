@@ -1,5 +1,6 @@
 """Meshes, cameras and light become pictures; what carries gradients says so."""
 
+from flamehead.render.draw import Drawing, draw
 from flamehead.render.fields import EVEN, ColorMap, field_colors, region_colors, region_paint, with_legend
 from flamehead.render.grid import grid
 from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
@@ -30,6 +31,7 @@ __all__ = [
     "Colors",
     "Crop",
     "DirectionalLight",
+    "Drawing",
     "Lighting",
     "Maps",
     "Picture",
@@ -44,6 +46,7 @@ __all__ = [
     "depth_to_millimetres",
     "distance_chart",
     "distance_colors",
+    "draw",
     "encode_srgb",
     "face_regions",
     "field_colors",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
+
+from flamehead.raster import _threads
 
 __all__ = ["BANDS", "bands", "n_threads", "run"]
 
@@ -23,14 +23,8 @@ _ALONE_BELOW = 8192
 
 def run(kernel: Callable[..., None], jobs: Sequence[tuple[Any, ...]], *, alone: bool = False) -> None:
     """Call a kernel with the arguments of each job, in as many threads as torch has."""
-    if alone or len(jobs) < 2:
-        for job in jobs:
-            kernel(*job)
-        return
-    pending = [_pool(max(1, n_threads() - 1)).submit(kernel, *job) for job in jobs[1:]]
-    kernel(*jobs[0])
-    for job in pending:
-        job.result()
+    # Dealt out in turn, so that many small jobs keep all threads equally busy.
+    _threads.run([partial(kernel, *job) for job in jobs], 1 if alone else n_threads())
 
 
 def bands(kernel: Callable[..., None], size: int, split: tuple[np.ndarray, ...], common: tuple[Any, ...] = ()) -> None:
@@ -43,13 +37,3 @@ def bands(kernel: Callable[..., None], size: int, split: tuple[np.ndarray, ...],
 def n_threads() -> int:
     """As many as torch would use."""
     return max(1, torch.get_num_threads())
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "flamehead-render")
-
-
-if hasattr(os, "register_at_fork"):
-    # The threads of a pool do not exist in a forked child, which would wait for them for ever.
-    os.register_at_fork(after_in_child=_pool.cache_clear)

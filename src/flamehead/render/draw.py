@@ -11,10 +11,11 @@ from torch import Tensor
 
 from flamehead.data import Camera
 from flamehead.errors import InputError
-from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
-from flamehead.render._pixels import paint_pixels
+from flamehead.render._deferred import paint
+from flamehead.render._normals import smooth_normals
 from flamehead.render._seams import cut_mesh
+from flamehead.render._split import split
 from flamehead.render.harmonics import harmonic_light
 from flamehead.render.sampling import build_pyramid, sample_image
 from flamehead.render.screen import to_screen
@@ -76,7 +77,7 @@ def draw(
     points = to_screen(vertices, camera)
     perspective = not camera.orthographic
     fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
-    light_of = None if light is None else (vertex_normals(vertices, faces), light, shading)
+    light_of = None if light is None else (smooth_normals(vertices, faces), light, shading)
     if isinstance(albedo, Texture):
         both = _textured(points, faces, fragments, perspective, albedo, light_of, encoding)
     else:
@@ -85,7 +86,7 @@ def draw(
         )
     if smooth_edges:
         both = antialias(both, points, faces, fragments, perspective=perspective)
-    image, alpha = both[..., :3], both[..., 3]
+    image, alpha = split(both)
     if background is not None:
         image = image + (1.0 - alpha[..., None]) * background
     return Drawing(image, alpha, fragments)
@@ -138,6 +139,10 @@ def _textured(
     encoding: Encoding,
 ) -> Float[Tensor, "*batch H W 4"]:
     """Encoded colour and coverage at pixels, from a texture."""
+    if light_of is not None and light_of[2] == "pixel" and _is_fast(points, *light_of[:2], texture.image, texture.uv):
+        normals, light, _ = light_of
+        how = {"perspective": perspective, "encode": encoding == "srgb"}
+        return paint(points, normals.expand(points.shape), light, faces, fragments, texture, **how)
     cut = cut_mesh(faces, texture.uv_faces)
     uv = texture.uv.to(points)[cut.uv_rows].expand(*points.shape[:-2], -1, -1)
     shown = [uv]
@@ -153,14 +158,13 @@ def _textured(
     if light_of is None:
         return _finished(sample_image(pyramid, uv.contiguous(), level=level), fragments, encoding)
     _, light, shading = light_of
-    if shading == "pixel" and all(v.dtype == torch.float32 and not v.is_cuda for v in (seen, pyramid.texels, light)):
-        size = fragments.face_ids[..., 0, 0].numel()
-        lights = light.expand(*points.shape[:-2], 9, 3).reshape(size, 9, 3)
-        rows = seen.reshape(size, -1, 5), level.reshape(size, -1), pyramid, lights
-        return paint_pixels(*rows, encode=encoding == "srgb").reshape(*seen.shape[:-1], 4)
     color = sample_image(pyramid, uv.contiguous(), level=level)
     shade = _light_at_pixels(seen[..., :3], light) if shading == "pixel" else seen[..., :3]
     return _finished(color * shade, fragments, encoding)
+
+
+def _is_fast(*values: Tensor) -> bool:
+    return all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values)
 
 
 def _light_at_pixels(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from functools import cache, cached_property
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 from flamehead.errors import InputError
 from flamehead.render._bands import bands, n_threads, run
 
-__all__ = ["Pyramid", "build_pyramid", "layout", "row_shares", "sample_image"]
+__all__ = ["Pyramid", "build_pyramid", "double", "halve", "layout", "pyramid_sizes", "sample_image"]
 
 Backend = Literal["numba", "reference"]
 
@@ -34,11 +34,10 @@ class Pyramid:
     sizes: tuple[tuple[int, int], ...]
     """(width, height) of each level."""
 
-    @property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """The row of `texels` at which each level starts."""
-        counts = np.cumsum([0, *(width * height for width, height in self.sizes)])
-        return tuple(counts[:-1].tolist())
+        return tuple(accumulate((width * height for width, height in self.sizes[:-1]), initial=0))
 
     def level(self, which: int) -> Float[Tensor, "h w C"]:
         """One level as an image."""
@@ -64,18 +63,24 @@ def build_pyramid(
             f"An image of shape {tuple(image.shape)} has no texels to sample; give one of shape (H, W, C)."
         )
     height, width, channels = image.shape
-    sizes = [(width, height)]
-    while sizes[-1] != (1, 1) and len(sizes) != n_levels:
-        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
+    sizes = pyramid_sizes(width, height, n_levels=n_levels)
     if _backend(image, backend) == "numba" and len(sizes) > 1:
-        texels = _Halvings.apply(image, tuple(sizes))
+        texels = _Halvings.apply(image, sizes)
         assert isinstance(texels, Tensor)
-        return Pyramid(texels, tuple(sizes))
+        return Pyramid(texels, sizes)
     levels = [image]
     for _ in sizes[1:]:
         rows, columns = (_averaging(n).to(image) for n in levels[-1].shape[:2])
         levels.append(torch.einsum("ih,hwc,jw->ijc", rows, levels[-1], columns))
-    return Pyramid(torch.cat([level.reshape(-1, channels) for level in levels]), tuple(sizes))
+    return Pyramid(torch.cat([level.reshape(-1, channels) for level in levels]), sizes)
+
+
+def pyramid_sizes(width: int, height: int, *, n_levels: int | None = None) -> tuple[tuple[int, int], ...]:
+    """(width, height) of an image and its copies, each half the size, down to one texel or so many levels."""
+    sizes = [(width, height)]
+    while sizes[-1] != (1, 1) and len(sizes) != n_levels:
+        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
+    return tuple(sizes)
 
 
 def sample_image(
@@ -136,7 +141,7 @@ def _taps(n: int, *, transposed: bool) -> tuple[Int[np.ndarray, "m k"], Float[np
     return order, np.take_along_axis(matrix, order, axis=1)
 
 
-def _halve(image: np.ndarray, out: np.ndarray) -> None:
+def halve(image: np.ndarray, out: np.ndarray) -> None:
     """The next level of an image."""
     from flamehead.render import _cpu_texture
 
@@ -147,7 +152,7 @@ def _halve(image: np.ndarray, out: np.ndarray) -> None:
         _by_rows(_cpu_texture.halve, out, image, *_taps(height, transposed=False), *_taps(width, transposed=False))
 
 
-def _double(image: np.ndarray, out: np.ndarray, level: np.ndarray) -> None:
+def double(image: np.ndarray, out: np.ndarray, level: np.ndarray) -> None:
     """The transpose of `_halve`, added to `level`."""
     from flamehead.render import _cpu_texture
 
@@ -174,7 +179,7 @@ class _Halvings(torch.autograd.Function):
         pyramid = Pyramid(texels, sizes)
         pyramid.level(0).copy_(image)
         for which in range(len(sizes) - 1):
-            _halve(pyramid.level(which).numpy(), pyramid.level(which + 1).numpy())
+            halve(pyramid.level(which).numpy(), pyramid.level(which + 1).numpy())
         return texels
 
     @staticmethod
@@ -183,7 +188,7 @@ class _Halvings(torch.autograd.Function):
         below = pyramid.level(len(ctx.sizes) - 1).contiguous()
         for which in range(len(ctx.sizes) - 2, -1, -1):
             level = torch.empty_like(pyramid.level(which), memory_format=torch.contiguous_format)
-            _double(below.numpy(), level.numpy(), pyramid.level(which).numpy())
+            double(below.numpy(), level.numpy(), pyramid.level(which).numpy())
             below = level
         return below, None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from flamehead.data import Camera
-from flamehead.render._pixels import paint_pixels
+from flamehead.render.draw import draw
 from flamehead.render.harmonics import constant_light, harmonic_light
 from flamehead.render.picture import render
 from flamehead.render.sampling import build_pyramid, sample_image
@@ -33,7 +33,7 @@ def _gradients() -> None:
         uv, light = torch.full((1, 2), 0.5, requires_grad=True), constant_light(torch.ones(3)).requires_grad_()
         looked_up = sample_image(build_pyramid(encode_srgb(image)), uv, level=torch.zeros(1))
         (looked_up * harmonic_light(torch.ones(1, 3, requires_grad=True), light)).sum().backward()
-        seen = torch.full((1, 1, 5), 0.5, requires_grad=True)
-        texture = Texture(image, uv, torch.zeros(1, 3, dtype=torch.long)).linear()
-        pyramid = build_pyramid(texture.image)
-        paint_pixels(seen, torch.zeros(1, 1), pyramid, light[None], encode=True).sum().backward()
+        corners, faces = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]]), torch.tensor([[0, 1, 2]])
+        camera = Camera(torch.eye(3), torch.zeros(3), torch.ones(2), torch.zeros(2), (2, 2))
+        painted = Texture(image, corners[:, :2], faces)
+        draw(corners.requires_grad_(), faces, camera, albedo=painted, light=light).image.sum().backward()

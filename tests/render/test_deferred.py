@@ -1,0 +1,129 @@
+"""The compiled step from fragments to painted pixels: its parts' values and gradients, and bits that never change."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from flamehead.geometry.normals import vertex_normals
+from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw
+from flamehead.render._normals import smooth_normals
+from flamehead.render._packed import pack_texels
+from flamehead.render._split import split
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def flat_texture(bust, image: torch.Tensor, **how) -> Texture:
+    vertices, faces = bust
+    return Texture(image, 0.5 + 2.2 * vertices[:, :2], faces, **how)
+
+
+@pytest.fixture
+def light() -> torch.Tensor:
+    out = constant_light(torch.tensor([0.7, 0.6, 0.5]))
+    out[1:] += 0.1 * torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    return out
+
+
+def gradients(bust, camera, texture: Texture, light: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+    """The picture, and gradients of vertices, image, uv and light."""
+    values = [v.detach().clone().to(dtype).requires_grad_() for v in (bust[0], texture.image, texture.uv, light)]
+    pose = {name: getattr(camera, name).to(dtype) for name in ("rotation", "translation", "focal", "center")}
+    painted = replace(texture, image=values[1], uv=values[2])
+    drawn = draw(values[0], bust[1], replace(camera, **pose), albedo=painted, light=values[3])
+    weight = noise(*drawn.image.shape, seed=7).to(dtype)
+    return [drawn.image, *torch.autograd.grad((drawn.image * weight).sum(), values)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 48), (33, 17), (5, 96), (1, 1)])
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+@pytest.mark.parametrize("parallel", [False, True])
+def test_it_is_its_parts_for_every_texture(bust, front, light, height, width, encoding, parallel):
+    texture = flat_texture(bust, noise(height, width, 3), encoding=encoding)
+    camera = front
+    if parallel:
+        camera = replace(front, translation=torch.zeros(3), focal=torch.full((2,), 260.0), orthographic=True)
+    fast, plain = (gradients(bust, camera, texture, light, dtype) for dtype in (torch.float32, torch.float64))
+    for one, other in zip(fast, plain, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=2e-3 * float(other.detach().abs().max()), rtol=0)
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(bust, front, light):
+    camera = replace(front, focal=6 * front.focal, center=6 * front.center, size=(576, 480))
+    texture = flat_texture(bust, noise(64, 48, 3))
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(gradients(bust, camera, texture, light, torch.float32))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_shared_texture_gets_the_sum_of_a_batch(bust, front, light):
+    vertices, faces = bust
+    both = torch.stack([vertices, 0.8 * vertices])
+
+    def gradient(heads: torch.Tensor) -> torch.Tensor:
+        image = noise(32, 32, 3).requires_grad_()
+        drawn = draw(heads, faces, front, albedo=flat_texture(bust, image), light=light)
+        return torch.autograd.grad(drawn.image.square().sum(), image)[0]
+
+    torch.testing.assert_close(gradient(both), gradient(both[0]) + gradient(both[1]), atol=1e-4, rtol=1e-4)
+
+
+def test_a_texture_with_holes_harms_only_what_shows_them(bust, front, light):
+    vertices, faces = bust
+    image = noise(64, 64, 3)
+    image[:4] = torch.nan
+    texture = flat_texture(bust, image)
+    large = replace(front, focal=12 * front.focal, center=12 * front.center, size=(1152, 960))
+    drawn = draw(vertices, faces, large, albedo=texture, light=light, smooth_edges=False).image
+    # Seen from near, nothing looks at a coarser copy, into which the holes have spread.
+    assert drawn.isfinite().float().mean() > 0.9
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (7, 5), (1, 9)])
+@pytest.mark.parametrize("decode", [False, True])
+def test_packed_texels_are_those_of_the_pyramid(height, width, decode):
+    image = 1.4 * noise(height, width, 3) - 0.2
+    found, wanted = [], []
+    for out, plain in ((found, False), (wanted, True)):
+        leaf = image.clone().requires_grad_()
+        if plain:
+            texels = build_pyramid(decode_srgb(leaf.double()) if decode else leaf.double()).texels
+        else:
+            texels = pack_texels(leaf, decode=decode)[0].reshape(-1, 4)[:, :3]
+        out += [texels, *torch.autograd.grad((texels * noise(*texels.shape, seed=3)).sum(), leaf)]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other.float(), atol=1e-6, rtol=2e-6)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 1)])
+def test_compiled_normals_are_plain_ones(bust, batch):
+    vertices, faces = bust
+    results = []
+    for compute, dtype in ((smooth_normals, torch.float32), (vertex_normals, torch.float64)):
+        # One vertex more, which no face uses.
+        leaf = torch.cat([vertices, torch.ones(1, 3)]).expand(*batch, -1, -1).clone().to(dtype).requires_grad_()
+        normals = compute(leaf, faces)
+        weight = noise(*normals.shape, seed=2).to(dtype)
+        results.append((normals, *torch.autograd.grad((normals * weight).sum(), leaf)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=1e-4 * float(other.detach().abs().max()), rtol=0)
+
+
+def test_split_passes_either_gradient():
+    both = noise(3, 5, 4).requires_grad_()
+    image, alpha = split(both)
+    torch.testing.assert_close(torch.cat([image, alpha[..., None]], dim=-1), both)
+    for value, first, last in ((image, 0, 3), (alpha, 3, 4)):
+        (gradient,) = torch.autograd.grad(value.sum(), both, retain_graph=True)
+        wanted = torch.zeros_like(both)
+        wanted[..., first:last] = 1.0
+        assert torch.equal(gradient, wanted)
