@@ -6,8 +6,9 @@ from flamehead.regress.deca import Deca, Encoded, encode, load_deca, telephoto, 
 from flamehead.regress.deca_assets import DecaAssets, builtin_deca_assets, read_deca_assets
 from flamehead.regress.deca_decode import Decoded, DenseMesh, decode
 from flamehead.regress.deca_files import overview, save_decoded
-from flamehead.regress.mica import KPT7, Identity, Mica, identify, load_mica, median_identity
+from flamehead.regress.mica import KPT7, Identity, Mica, identify, identity_code, load_mica, median_identity
 from flamehead.regress.mica_files import portrait, save_identity
+from flamehead.regress.start import check_release, start_of
 
 __all__ = [
     "KPT7",
@@ -21,9 +22,11 @@ __all__ = [
     "Scrfd",
     "Weights",
     "builtin_deca_assets",
+    "check_release",
     "decode",
     "encode",
     "identify",
+    "identity_code",
     "load_deca",
     "load_mica",
     "median_identity",
@@ -33,6 +36,7 @@ __all__ = [
     "read_weights",
     "save_decoded",
     "save_identity",
+    "start_of",
     "telephoto",
     "transfer",
 ]

@@ -32,7 +32,7 @@ from flamehead.regress._mapping import Mapping, normalised
 from flamehead.regress._scrfd import Scrfd, most_central
 from flamehead.regress.checkpoint import Weights, load_network, read_weights
 
-__all__ = ["KPT7", "Identity", "Mica", "identify", "load_mica", "median_identity"]
+__all__ = ["KPT7", "Identity", "Mica", "identify", "identity_code", "load_mica", "median_identity"]
 
 KPT7 = (36, 39, 42, 45, 33, 48, 54)
 """Rows of the 68 points that the NoW evaluation wants: right eye outer, inner, left eye inner, outer, base of the nose,
@@ -150,10 +150,24 @@ def identify(
         points, source = five_points(seen), seen.source
     blob = blob_of(warp(pixels, similarity(points, TEMPLATE), _SIDE))
     crop = warp(pixels, similarity(points, 2 * TEMPLATE), 2 * _SIDE)
+    found = _neutral(mica.flame, _code(mica, blob))
+    return dataclasses.replace(found, points=points, points_source=source, blob=blob, crop=crop)
+
+
+def identity_code(mica: Mica, image: Float[np.ndarray, "H W 3"], seen: Observation) -> Float[np.ndarray, "300"]:
+    """The coefficients alone, whatever model they are to drive; the face is aligned by its landmarks.
+
+    Raises:
+        InputError: the landmarks lack the five points.
+    """
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return _code(mica, blob_of(warp(pixels, similarity(five_points(seen), TEMPLATE), _SIDE)))
+
+
+def _code(mica: Mica, blob: Float[np.ndarray, "3 112 112"]) -> Float[np.ndarray, "300"]:
     like = mica.mapping.output.weight
     with torch.no_grad():
-        shape = mica(torch.from_numpy(blob)[None].to(like))[0].float().cpu().numpy()
-    return dataclasses.replace(_neutral(mica.flame, shape), points=points, points_source=source, blob=blob, crop=crop)
+        return mica(torch.from_numpy(blob)[None].to(like))[0].float().cpu().numpy()
 
 
 def median_identity(identities: Sequence[Identity]) -> Identity:
@@ -222,5 +236,5 @@ def _check_model(flame: Flame, own: Flame, source: str) -> None:
     if not near:
         raise InputError(
             f"{source} was made for FLAME 2020 and carries it, but {flame.arrays.source} is another model, to which "
-            "its identities do not apply; leave out --model, or force it to get the head of somebody else."
+            "its identities do not apply; use the model of the checkpoint, or --force to get the head of somebody else."
         )
