@@ -26,6 +26,7 @@ from flamehead.errors import InputError, NoFaceFound
 from flamehead.model import Flame
 from flamehead.regress._align import TEMPLATE, blob_of, similarity, warp
 from flamehead.regress._arcface import ArcFace
+from flamehead.regress._engine import Engine, Quick, quick
 from flamehead.regress._five_points import five_points
 from flamehead.regress._folded import folded
 from flamehead.regress._mapping import Mapping, normalised
@@ -45,7 +46,7 @@ _ROOT = 4294967295
 class Mica(torch.nn.Module):
     """The two networks, and the FLAME model that its checkpoint carries; made by `load_mica`."""
 
-    def __init__(self, arcface: ArcFace, mapping: Mapping, flame: Flame, *, source: str) -> None:
+    def __init__(self, arcface: ArcFace | Quick, mapping: Mapping, flame: Flame, *, source: str) -> None:
         """Put the parts together.
 
         Args:
@@ -94,7 +95,13 @@ class Identity:
 
 
 def load_mica(
-    checkpoint: StrPath, *, flame: Flame | None = None, force: bool = False, device: torch.device | str | None = None
+    checkpoint: StrPath,
+    *,
+    flame: Flame | None = None,
+    force: bool = False,
+    device: torch.device | str | None = None,
+    engine: Engine = "auto",
+    half: bool = False,
 ) -> Mica:
     """Open the official checkpoint `mica.tar`, see `read_weights`.
 
@@ -104,6 +111,9 @@ def load_mica(
             checkpoint, which carries FLAME itself.
         force: accept another model than the one in the checkpoint; the head then looks like somebody else.
         device: of the networks.
+        engine: what runs them on a processor: `"auto"` takes onnxruntime where it and `onnx` are installed, and spends
+            some seconds when it meets a checkpoint for the first time.
+        half: float16 on CUDA where torch thinks it safe; the outputs then differ by about a hundredth.
 
     Raises:
         InputError: `flame` is not the model of the checkpoint.
@@ -119,7 +129,10 @@ def load_mica(
         arcface, mapping = ArcFace(), Mapping()
     load_network(arcface, weights.part("arcface"))
     load_network(mapping, weights.part("flameModel.regressor"))
-    mica = Mica(folded(arcface), mapping, own, source=weights.source)
+    net = quick(
+        folded(arcface), torch.rand(2, 3, _SIDE, _SIDE), name="arcface", engine=engine, device=device, half=half
+    )
+    mica = Mica(net, mapping, own, source=weights.source)
     return mica if device is None else mica.to(device)
 
 
