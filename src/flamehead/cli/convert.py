@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import tyro
 
 from flamehead.cli._usage import UsageError
 from flamehead.errors import AssetNotFound, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from flamehead.assets import BfmModel
     from flamehead.fit import BfmConverter, BfmFit
     from flamehead.model import Flame
@@ -51,6 +52,8 @@ class Bfm:
         if not self.inputs:
             raise UsageError("No input was given; the usage is: flamehead convert bfm MESH... --out DIR --model FILE")
         names = _names(self.inputs)
+        import numpy as np
+
         from flamehead.assets import read_bfm, read_bfm_correspondence
         from flamehead.model import load_flame
 
@@ -148,6 +151,8 @@ def _names(inputs: tuple[Path, ...]) -> list[str]:
 
 def _read(path: Path, basel: BfmModel | None) -> tuple[np.ndarray, int | None]:
     """Vertices of a Basel mesh, and the number of its triangles where the file says it."""
+    import numpy as np
+
     if path.suffix.lower() not in (".npy", ".npz", ".json"):
         from flamehead.io import read_mesh
 
@@ -171,6 +176,8 @@ def _read(path: Path, basel: BfmModel | None) -> tuple[np.ndarray, int | None]:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The numbers in a file; a single array has no name. Nothing is unpickled."""
+    import numpy as np
+
     try:
         if path.suffix.lower() == ".json":
             content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -198,6 +205,8 @@ def _convert(
 
 
 def _write(stem: Path, fit: BfmFit, flame: Flame) -> None:
+    import numpy as np
+
     from flamehead.data import FlameParams
     from flamehead.io import atomic_path, write_obj
 

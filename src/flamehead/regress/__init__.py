@@ -1,8 +1,10 @@
 """A photo straight to FLAME parameters by the networks of other projects, whose weights the user provides."""
 
+from flamehead.regress._engine import Engine
 from flamehead.regress._scrfd import Scrfd
 from flamehead.regress.checkpoint import Weights, read_weights
 from flamehead.regress.deca import Deca, Encoded, encode, load_deca, telephoto, transfer
+from flamehead.regress.deca_animate import animate, read_frames, save_animation
 from flamehead.regress.deca_assets import DecaAssets, builtin_deca_assets, read_deca_assets
 from flamehead.regress.deca_decode import Decoded, DenseMesh, decode
 from flamehead.regress.deca_files import overview, save_decoded
@@ -17,10 +19,12 @@ __all__ = [
     "Decoded",
     "DenseMesh",
     "Encoded",
+    "Engine",
     "Identity",
     "Mica",
     "Scrfd",
     "Weights",
+    "animate",
     "builtin_deca_assets",
     "check_release",
     "decode",
@@ -33,7 +37,9 @@ __all__ = [
     "overview",
     "portrait",
     "read_deca_assets",
+    "read_frames",
     "read_weights",
+    "save_animation",
     "save_decoded",
     "save_identity",
     "start_of",

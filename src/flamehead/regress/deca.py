@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from flamehead._types import StrPath
 from flamehead.data import Camera, Observation
@@ -131,13 +131,17 @@ def load_deca(
         load_network(net, weights.part(part))
     # Wide pictures of few channels: this order of memory saves the decoder a third of its time.
     light = folded(decoder).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    parts = [("e_flame", folded(coarse), (3, SIDE, SIDE)), ("e_detail", folded(detail), (3, SIDE, SIDE))]
-    parts.append(("d_detail", light, (_LATENT,)))
-    nets = [
-        quick(net, torch.rand(2, *shape), name=name, engine=engine, device=device, half=half)
-        for name, net, shape in parts
-    ]
-    deca = Deca(*nets, flame, source=weights.source)
+
+    def fast(net: nn.Module, name: str, *shape: int) -> Quick:
+        return quick(net, torch.rand(2, *shape), name=name, engine=engine, device=device, half=half)
+
+    deca = Deca(
+        fast(folded(coarse), "e_flame", 3, SIDE, SIDE),
+        fast(folded(detail), "e_detail", 3, SIDE, SIDE),
+        fast(light, "d_detail", _LATENT),
+        flame,
+        source=weights.source,
+    )
     return deca if device is None else deca.to(device)
 
 
