@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from flamehead._types import StrPath
 from flamehead.errors import AssetNotFound, InputError
@@ -123,19 +122,18 @@ def save_animation(
 def _pictures(
     deca: Deca, encoded: Encoded, person: Decoded, moved: Sequence[DecaCodes], assets: DecaAssets | None
 ) -> Iterator[Float[np.ndarray, "h w 3"]]:
+    # Before a plain background: what clay is cut away shows it instead of black.
+    plain = np.full(encoded.crop.shape, _BACKGROUND, np.float32)
     for codes in moved:
-        yield frame_picture(encoded, person, decode(deca, codes, assets=assets))
+        yield frame_picture(encoded, person, decode(deca, codes, crop=plain, assets=assets))
 
 
 def frame_picture(encoded: Encoded, person: Decoded, frame: Decoded) -> Float[np.ndarray, "h w 3"]:
-    """The photo, and the person with another expression: in the photo's colours and as clay."""
+    """The photo, and the person with another expression, decoded before a plain crop: in its colours and as clay."""
     painted = sample_image(person.uv_texture_gt, frame.grid)
-    panels = [torch.from_numpy(encoded.crop), _over_grey(painted, frame), _over_grey(frame.shape_detail_images, frame)]
+    colored = painted * frame.alpha_images + _BACKGROUND * (1 - frame.alpha_images)
+    panels = [torch.from_numpy(encoded.crop), colored, frame.shape_detail_images]
     return side_by_side([panel.permute(1, 2, 0).clamp(0, 1).numpy() for panel in panels], 2 * SIDE)
-
-
-def _over_grey(image: Float[Tensor, "3 H W"], frame: Decoded) -> Float[Tensor, "3 H W"]:
-    return image * frame.alpha_images + _BACKGROUND * (1 - frame.alpha_images)
 
 
 def _frame(codes: DecaCodes, index: int) -> DecaCodes:
