@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,10 +17,10 @@ from jaxtyping import Float, Int
 
 from flamehead._types import StrPath
 from flamehead.builtin import SOURCE, builtin_head
-from flamehead.data import Fit, Observation
+from flamehead.data import Fit, FlameParams, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import FlameheadError, InputError
-from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
+from flamehead.fit import IdentityPrior, LandmarkFitSettings, fit_landmarks, landmark_error_percent
 from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_105, RIGHT_IRIS
 from flamehead.geometry.rotation import exp
 from flamehead.io import (
@@ -135,8 +135,15 @@ def see_image(
     return SeenImage(path, photo, seen, focal, source, seconds)
 
 
-def fit_seen(seen: SeenImage, *, flame: Flame | None = None, settings: LandmarkFitSettings | None = None) -> ImageFit:
-    """The second half of `fit_image`.
+def fit_seen(
+    seen: SeenImage,
+    *,
+    flame: Flame | None = None,
+    settings: LandmarkFitSettings | None = None,
+    start: FlameParams | None = None,
+    identity_prior: IdentityPrior | None = None,
+) -> ImageFit:
+    """The second half of `fit_image`; `start` and `identity_prior` as in `fit_landmarks`.
 
     Raises:
         InputError: Too few landmarks, or they are not a face's.
@@ -146,14 +153,26 @@ def fit_seen(seen: SeenImage, *, flame: Flame | None = None, settings: LandmarkF
     with _timed(seconds, "load_model"):
         flame = load_flame() if flame is None else flame
     with _timed(seconds, "fit"):
-        fit = fit_landmarks(flame, seen.observation, focal=seen.focal, settings=settings)
+        fit = fit_landmarks(
+            flame,
+            seen.observation,
+            focal=seen.focal,
+            settings=settings,
+            start=start,
+            identity_prior=identity_prior,
+        )
     return ImageFit(fit, flame, seen.photo, seen.image, seen.focal_source, seconds)
 
 
-def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
+def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Write `params.npz`, `mesh.obj`, `mesh.ply`, `overlay.png`, `landmarks.npz` and `report.json`, all or nothing.
 
     The mesh is the posed head in camera-aligned world space (metres, y up), as the overlay shows it.
+
+    Args:
+        result: What to write.
+        folder: Where to; files of other names in it stay.
+        started: What the report shall say of the code that the fit began with; its `warnings` join the fit's.
 
     Returns:
         What `report.json` holds.
@@ -167,6 +186,9 @@ def save_image_fit(result: ImageFit, folder: StrPath) -> dict[str, Any]:
     with _timed(seconds, "overlay"):
         sheet = _overlay(result)
     report = _report(result)
+    if started is not None:
+        report["start"] = {name: value for name, value in started.items() if name != "warnings"}
+        report["warnings"] += list(started.get("warnings", ()))
     with atomic_folder(folder) as stage, _disk_errors_explained(folder):
         with _timed(seconds, "write"):
             points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()

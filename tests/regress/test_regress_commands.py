@@ -13,7 +13,9 @@ PORTRAIT = Path(flamehead.cli.__file__).parent / "demo_data" / "astronaut.jpg"
 FILES = {
     "identity": "arcface.jpg arcface.npy identity.npy kpt68.npy kpt7.npy mesh.obj mesh.ply params.npz portrait.png",
     "encode": "p.mat p.mtl p.obj p.png p_depth.jpg p_detail.obj p_inputs.jpg p_kpt2d.txt p_kpt3d.txt p_landmarks2d.jpg "
-    "p_normals.png p_rendered_images.jpg p_shape_detail_images.jpg p_shape_images.jpg p_vis.jpg codes.npz params.npz",
+    "p_normals.png p_rendered_images.jpg p_shape_detail_images.jpg p_shape_images.jpg p_vis.jpg codes.npz params.npz "
+    "p_vis_original_size.jpg orig_p_inputs.jpg orig_p_landmarks2d.jpg orig_p_rendered_images.jpg "
+    "orig_p_shape_images.jpg orig_p_shape_detail_images.jpg",
 }
 
 

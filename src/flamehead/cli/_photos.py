@@ -16,10 +16,14 @@ from flamehead.errors import InputError
 if TYPE_CHECKING:
     from flamehead.data import Observation
     from flamehead.model import Flame
+    from flamehead.regress import Engine
 
-__all__ = ["Job", "each_photo", "open_model", "photos_in", "see_photo", "timed"]
+__all__ = ["Job", "device_of", "each_photo", "engine_for", "open_model", "photos_in", "see_photo", "timed"]
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+
+_MANY = 16
+"""Photos from which a session of onnxruntime has paid for its opening."""
 
 Job = tuple[Path, Path]
 """A photo and the folder for its files."""
@@ -92,6 +96,24 @@ def open_model(path: Path) -> Flame:
     if not path.exists() and path.name == str(path):
         path = next((folder / path for folder in asset_folders() if (folder / path).is_file()), path)
     return load_flame(path)
+
+
+def engine_for(count: int) -> Engine:
+    """What runs the networks: torch opens at once, and onnxruntime is faster per photo where it is installed."""
+    return "auto" if count >= _MANY else "torch"
+
+
+def device_of(name: str) -> str:
+    """The device of the networks.
+
+    Raises:
+        InputError: there is none of this name on this machine.
+    """
+    import torch
+
+    if name != "cpu" and not (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
+        raise InputError(f"There is no device {name!r} here; give cpu, or cuda where torch finds a graphics card.")
+    return name
 
 
 def see_photo(photo: Path, landmarks: Path | None, *, detect: bool = True) -> tuple[Any, Observation | None]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
+from flamehead.cli._begin import Init, check_init, open_beginning
 from flamehead.cli._usage import FlameVariant, UsageError
 from flamehead.errors import InputError
 
@@ -48,6 +49,15 @@ class FitPhotos:
     """Focal length in pixels (mm * image width / sensor width); by default from EXIF, else estimated."""
     face: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Which face: 0 is the largest in the photo, 1 the next, and so on."""
+    init: Init | None = None
+    """Begin with what MICA or DECA says of the photo; needs --checkpoint, and FLAME 2020 as --model."""
+    checkpoint: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The official mica.tar or deca_model.tar for --init; nothing in it is executed."""
+    identity_weight: Annotated[float | None, tyro.conf.arg(metavar="W")] = None
+    """How much the identity of --init is believed, 1 being as much as the mean head is otherwise; by default 10 for
+    MICA, while DECA's is only the start."""
+    force: bool = False
+    """Let --init drive a model that its codes are not for; the head then looks like somebody else."""
     quiet: bool = False
     """Print nothing but errors."""
 
@@ -75,6 +85,8 @@ def _check(command: FitPhotos) -> None:
         raise InputError("--flame-variant says what a licensed model is; name the model with --model, or leave it out.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
+    built_in, weight = command.model is None, command.identity_weight
+    check_init(command.init, command.checkpoint, weight, force=command.force, built_in=built_in)
 
 
 def _absent(image: Path) -> str | None:
@@ -137,13 +149,19 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
     with built_in_head_coming(wanted=flame is None) as wait, _progress(len(jobs), quiet=command.quiet) as advance:
         from flamehead.pipeline import fit_seen, save_image_fit, see_image
 
-        prepared = False
+        prepared, beginning = False, None
+        if command.init is not None and command.checkpoint is not None:
+            flame, prepared = _prepare(command, flame, wait), True
+            weight, force = command.identity_weight, command.force
+            beginning = open_beginning(command.init, command.checkpoint, weight, flame=flame, force=force)
         for image, folder in jobs:
             try:
                 seen = see_image(image, landmarks=command.landmarks, focal=command.focal, face=command.face)
                 if not prepared:
                     flame, prepared = _prepare(command, flame, wait), True
-                report = save_image_fit(fit_seen(seen, flame=flame), folder)
+                start, prior, started = (None, None, None) if beginning is None else beginning.of(seen)
+                result = fit_seen(seen, flame=flame, start=start, identity_prior=prior)
+                report = save_image_fit(result, folder, started=started)
             # Only what is wrong with this photo: without a detector, for example, the next one fails as well.
             except InputError as error:
                 failed.append((image, str(error)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from flamehead.cli._photos import each_photo, open_model, photos_in, see_photo, timed
+from flamehead.cli._photos import device_of, each_photo, engine_for, open_model, photos_in, see_photo, timed
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class IdentifyPhotos:
     """Landmarks of the one photo (68, 468 or 478 points) instead of a detector."""
     median: bool = False
     """All photos show one person: also write the median of the identities into DIR."""
+    device: str = "cpu"
+    """Where the networks run: cpu or cuda."""
+    half: bool = False
+    """On cuda: compute in float16 where it is safe; the codes differ by about a hundredth."""
     force: bool = False
     """Use another model than the one inside the checkpoint; the head then looks like somebody else."""
     quiet: bool = False
@@ -53,7 +57,7 @@ class IdentifyPhotos:
             raise InputError(f"One landmark file cannot serve {len(photos)} photos; do them one by one.")
         if self.landmarks is not None and self.detector is not None:
             raise InputError("--landmarks and --detector both say where the face is; give one of them.")
-        mica, detector = self._open()
+        mica, detector = self._open(len(photos))
         found: list[Identity] = []
 
         def work(photo: Path, folder: Path) -> str:
@@ -67,13 +71,16 @@ class IdentifyPhotos:
             self._write_median(mica, found)
         return status
 
-    def _open(self) -> tuple[Mica, Scrfd | None]:
+    def _open(self, count: int) -> tuple[Mica, Scrfd | None]:
         from flamehead.regress import Scrfd, load_mica
 
         # The detector first: it opens in no time, the checkpoint in seconds.
         detector = None if self.detector is None else Scrfd(self.detector)
         flame = None if self.model is None else open_model(self.model)
-        mica = load_mica(self.checkpoint, flame=flame, force=self.force)
+        engine = engine_for(count)
+        mica = load_mica(
+            self.checkpoint, flame=flame, force=self.force, device=device_of(self.device), engine=engine, half=self.half
+        )
         if not self.quiet:
             seen = "landmarks from a file" if self.landmarks else detector.source if detector else "MediaPipe"
             print(f"Networks: {self.checkpoint}; faces are aligned by {seen}.", flush=True)

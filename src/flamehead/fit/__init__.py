@@ -2,6 +2,7 @@
 
 from flamehead.fit.bfm import BfmConverter, BfmFit, bfm_vertices, convert_bfm, prepare_bfm, recognize_bfm
 from flamehead.fit.bfm_colors import convert_bfm_colors
+from flamehead.fit.identity_prior import IdentityPrior
 from flamehead.fit.landmark_model import (
     Columns,
     HeadState,
@@ -36,6 +37,7 @@ __all__ = [
     "BfmFit",
     "Columns",
     "HeadState",
+    "IdentityPrior",
     "ImageTargets",
     "LandmarkFitSettings",
     "LandmarkModel",

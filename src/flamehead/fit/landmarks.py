@@ -17,6 +17,7 @@ from flamehead.fit._correspondence import Correspondence, Kind, mesh_ids
 from flamehead.fit._prepare import Prepared, prepare
 from flamehead.fit._so3 import exp, log
 from flamehead.fit._start import pose_rigid_head, weak_perspective
+from flamehead.fit.identity_prior import IdentityPrior, begun, coefficients_used
 from flamehead.fit.landmark_model import Columns, HeadState, LandmarkModel, landmark_points, landmark_positions
 from flamehead.fit.residuals import (
     CAMERA_FROM_MODEL,
@@ -95,7 +96,13 @@ class LandmarkFitSettings:
 
 @single_threaded_blas()
 def fit_landmarks(
-    flame: Flame, seen: Observation, *, focal: float | None = None, settings: LandmarkFitSettings | None = None
+    flame: Flame,
+    seen: Observation,
+    *,
+    focal: float | None = None,
+    settings: LandmarkFitSettings | None = None,
+    start: FlameParams | None = None,
+    identity_prior: IdentityPrior | None = None,
 ) -> Fit:
     """Find the head and the camera that explain landmarks: identity, expression, jaw, gaze, pose and focal length.
 
@@ -108,6 +115,10 @@ def fit_landmarks(
         seen: Landmarks of one face; rows of NaN were not seen.
         focal: Focal length in pixels, kept as it is; None estimates it around a usual portrait lens.
         settings: Priors and tolerances.
+        start: Shape, expression, jaw and gaze to begin with, such as DECA's, instead of the mean head's; the pose is
+            found from the landmarks in any case. Where it ends depends on it only if the cost has several minima.
+        identity_prior: The identity that is believed, such as MICA's, instead of the mean head's. Where it or `start`
+            has more coefficients than `settings`, the fit takes as many.
 
     Returns:
         Parameters in the model's dtype, padded to its number of coefficients.
@@ -127,6 +138,7 @@ def fit_landmarks(
     if focal is not None and not (math.isfinite(focal) and focal > 0.0):
         raise InputError(f"The focal length is {focal}; give a positive number of pixels, or none to estimate it.")
     _check(seen)
+    settings = _widened(settings, start, identity_prior)
     prepared = prepare(
         flame,
         seen.scheme,
@@ -135,9 +147,31 @@ def fit_landmarks(
         with_other=settings.other_sigma is not None,
     )
     start_focal = focal or settings.focal_ratio * max(seen.size)
-    targets, start = start_pose(prepared, seen, settings, focal=start_focal)
-    solution = _solve(prepared.model, targets, start, settings, free_focal=focal is None, prior_focal=start_focal)
+    targets, state = start_pose(prepared, seen, settings, focal=start_focal, start=start)
+    solution = _solve(
+        prepared.model,
+        targets,
+        state,
+        settings,
+        free_focal=focal is None,
+        prior_focal=start_focal,
+        identity_prior=identity_prior,
+    )
     return fit_of(flame, seen, prepared, solution)
+
+
+def _widened(
+    settings: LandmarkFitSettings, start: FlameParams | None, identity_prior: IdentityPrior | None
+) -> LandmarkFitSettings:
+    """As many coefficients as the start and the prior use: what were cut off would be lost from the result."""
+    believed = None if identity_prior is None else identity_prior.mean
+    n_shape = coefficients_used([believed, None if start is None else start.shape])
+    n_expression = coefficients_used([None if start is None else start.expression])
+    return replace(
+        settings,
+        n_shape=max(settings.n_shape, n_shape),
+        n_expression=max(settings.n_expression, n_expression),
+    )
 
 
 def _check(seen: Observation) -> None:
@@ -149,10 +183,15 @@ def _check(seen: Observation) -> None:
 
 
 def start_pose(
-    prepared: Prepared, seen: Observation, settings: LandmarkFitSettings, *, focal: float
+    prepared: Prepared,
+    seen: Observation,
+    settings: LandmarkFitSettings,
+    *,
+    focal: float,
+    start: FlameParams | None = None,
 ) -> tuple[ImageTargets, HeadState]:
-    """The pose of the mean head, and the landmarks with the trust that its distance gives them."""
-    pairs, points = prepared.pairs, prepared.mean_points
+    """The pose of the mean head, or of `start`, and the landmarks with the trust that its distance gives them."""
+    pairs, points, pivot, model = prepared.pairs, prepared.mean_points, prepared.pivot, prepared.model
     observed = seen.points[pairs.seen_rows]
     visible = np.isfinite(observed).all(axis=1)
     if visible.sum() < _FEWEST_POINTS:
@@ -167,9 +206,14 @@ def start_pose(
     center = 0.5 * np.array(seen.size, dtype=np.float64)
     targets = ImageTargets(np.where(visible[:, None], observed, 0.0), whitening, center)
     robust = landmark_losses(targets, settings)
-    rigid = pose_rigid_head(points, targets, weak, focal=focal, pivot=prepared.pivot, robust=robust)
-    zeros = HeadState.zeros(prepared.model.columns.n_shape, prepared.model.columns.n_expression)
-    return targets, replace(zeros, root=rigid.state[0], translation=rigid.state[1], log_focal=math.log(focal))
+    rest = HeadState.zeros(model.columns.n_shape, model.columns.n_expression)
+    if start is not None:
+        # The trust stays that of the mean head: a start must not change what is best.
+        rest = begun(rest, start)
+        points, pivot = landmark_positions(model, rest), pivot + model.joints_basis[0] @ rest.coefficients
+        weak = weak_perspective(points[visible], observed[visible], trust[visible])
+    rigid = pose_rigid_head(points, targets, weak, focal=focal, pivot=pivot, robust=robust)
+    return targets, replace(rest, root=rigid.state[0], translation=rigid.state[1], log_focal=math.log(focal))
 
 
 def _whitening(pairs: Correspondence, seen: Observation, settings: LandmarkFitSettings) -> Float[np.ndarray, "K 2 2"]:
@@ -205,10 +249,14 @@ def _solve(
     *,
     free_focal: bool,
     prior_focal: float,
+    identity_prior: IdentityPrior | None,
 ) -> Solution[HeadState]:
     """Move everything but the neck, which the root's rotation stands in for."""
+    residuals = landmark_residuals(
+        model, targets, settings, free_focal=free_focal, prior_focal=prior_focal, identity_prior=identity_prior
+    )
     return levenberg_marquardt(
-        landmark_residuals(model, targets, settings, free_focal=free_focal, prior_focal=prior_focal),
+        residuals,
         start,
         retract=lambda state, step: moved(state, step, model.columns),
         robust=landmark_losses(targets, settings),
@@ -224,10 +272,11 @@ def landmark_residuals(
     *,
     free_focal: bool,
     prior_focal: float,
+    identity_prior: IdentityPrior | None = None,
 ) -> Callable[[HeadState], tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]]:
     """Residuals of landmarks and beliefs, by the columns of `moved`."""
     n, columns = model.columns.eyes.stop, model.columns
-    prior = _prior(columns, settings, math.log(prior_focal), free_focal)
+    prior = _prior(columns, settings, math.log(prior_focal), free_focal, identity_prior)
 
     def residuals(state: HeadState) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
         points, jacobian = landmark_points(model, state)
@@ -259,7 +308,11 @@ def moved(state: HeadState, step: Float[np.ndarray, "N"], columns: Columns) -> H
 
 
 def _prior(
-    columns: Columns, settings: LandmarkFitSettings, log_focal: float, free_focal: bool
+    columns: Columns,
+    settings: LandmarkFitSettings,
+    log_focal: float,
+    free_focal: bool,
+    identity_prior: IdentityPrior | None,
 ) -> Callable[[HeadState], tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K N"]]]:
     """The residuals of what is believed, as a function of the state."""
     n = columns.eyes.stop + free_focal
@@ -270,6 +323,12 @@ def _prior(
     limit, (closed, opened), gaze = settings.coefficient_limit, settings.jaw_limits, settings.eye_limit
     low = np.repeat([-limit, -limit, closed, -np.inf, -np.inf, -gaze], sizes)
     high = np.repeat([limit, limit, opened, np.inf, np.inf, gaze], sizes)
+    mean = np.zeros(len(bounded))
+    if identity_prior is not None:
+        place = columns.shape
+        mean[place], sigma[place] = identity_prior.believed(columns.n_shape, settings.shape_sigma)
+        # An identity beyond the limits is believed all the same.
+        low[place], high[place] = np.minimum(low[place], mean[place]), np.maximum(high[place], mean[place])
     excess_sigma = np.full(len(bounded), settings.angle_excess_sigma)
     excess_sigma[columns.coefficients] = settings.coefficient_excess_sigma
     difference = np.hstack([np.eye(2), -np.eye(2)]) / settings.eye_difference_sigma
@@ -278,7 +337,7 @@ def _prior(
     def prior(state: HeadState) -> tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K N"]]:
         eyes = state.eyes.reshape(-1)
         values = np.concatenate([state.coefficients, state.jaw, eyes])
-        believed, slope = gaussian_prior(values, sigma=sigma)
+        believed, slope = gaussian_prior(values, mean=mean, sigma=sigma)
         limits, limits_slope = soft_limits(values, low=low, high=high, sigma=excess_sigma)
         # Few limits are exceeded at a time; leaving out the silent rows makes the normal equations a quarter cheaper.
         active = np.flatnonzero(limits_slope)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from flamehead._types import StrPath
 from flamehead.data import Camera, Observation
@@ -19,12 +19,14 @@ from flamehead.formats import DecaCodes, deca_from_vector
 from flamehead.model import Flame, load_flame
 from flamehead.regress._deca_crop import SIDE, crop_image, crop_matrix, points68
 from flamehead.regress._detail import DetailDecoder
+from flamehead.regress._engine import Engine, Quick, quick
 from flamehead.regress._folded import folded
 from flamehead.regress._resnet import Encoder
 from flamehead.regress.checkpoint import load_network, read_weights
 
 __all__ = ["Deca", "Encoded", "encode", "load_deca", "telephoto", "transfer"]
 
+_LATENT = 181
 _AWAY = 20.0
 """Metres: from there the weak perspective of the codes and a pinhole camera differ by half a percent."""
 
@@ -32,7 +34,15 @@ _AWAY = 20.0
 class Deca(torch.nn.Module):
     """The three networks and a FLAME model; made by `load_deca`."""
 
-    def __init__(self, coarse: Encoder, detail: Encoder, decoder: DetailDecoder, flame: Flame, *, source: str) -> None:
+    def __init__(
+        self,
+        coarse: Encoder | Quick,
+        detail: Encoder | Quick,
+        decoder: DetailDecoder | Quick,
+        flame: Flame,
+        *,
+        source: str,
+    ) -> None:
         """Put the parts together.
 
         Args:
@@ -83,6 +93,8 @@ def load_deca(
     flame: Flame | None = None,
     force: bool = False,
     device: torch.device | str | None = None,
+    engine: Engine = "auto",
+    half: bool = False,
 ) -> Deca:
     """Open the official checkpoint `deca_model.tar`, see `read_weights`.
 
@@ -92,6 +104,9 @@ def load_deca(
             codes do, but not the person.
         force: accept a model of another release.
         device: of the networks.
+        engine: what runs them on a processor: `"auto"` takes onnxruntime where it and `onnx` are installed, and spends
+            some seconds when it meets a checkpoint for the first time.
+        half: float16 on CUDA where torch thinks it safe; the outputs then differ by about a hundredth.
 
     Raises:
         InputError: `flame` says that it is of another release, or has fewer than 100 + 50 coefficients.
@@ -115,8 +130,18 @@ def load_deca(
     for net, part in ((coarse, "E_flame"), (detail, "E_detail"), (decoder, "D_detail")):
         load_network(net, weights.part(part))
     # Wide pictures of few channels: this order of memory saves the decoder a third of its time.
-    quick = folded(decoder).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    deca = Deca(folded(coarse), folded(detail), quick, flame, source=weights.source)
+    light = folded(decoder).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def fast(net: nn.Module, name: str, *shape: int) -> Quick:
+        return quick(net, torch.rand(2, *shape), name=name, engine=engine, device=device, half=half)
+
+    deca = Deca(
+        fast(folded(coarse), "e_flame", 3, SIDE, SIDE),
+        fast(folded(detail), "e_detail", 3, SIDE, SIDE),
+        fast(light, "d_detail", _LATENT),
+        flame,
+        source=weights.source,
+    )
     return deca if device is None else deca.to(device)
 
 

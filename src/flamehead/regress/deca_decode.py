@@ -146,10 +146,10 @@ def _decode(deca: Deca, codes: DecaCodes, crop: np.ndarray | None, assets: DecaA
     texture = albedo * light
     photo = None if crop is None else torch.from_numpy(np.asarray(crop, np.float32))
     gathered = _photo_texture(photo, projected, faces, texels, mask, texture if assets.albedo is not None else None)
-    picture = _picture(projected, faces, assets)
+    picture = draw_projected(projected, in_crop(projected), faces, assets, (SIDE, SIDE))
     normal_images = interpolate(normals, faces, picture.fragments).permute(2, 0, 1)
     alpha = picture.fragments.covered[None].float()
-    shade = _shaded(picture, normal_images, photo)
+    shade = shaded(picture, normal_images, photo)
     fine_normals = sample_image(fine, picture.grid, where=picture.fragments.covered)
     displacement = (uv_z + fixed)[None]
     return Decoded(
@@ -170,15 +170,15 @@ def _decode(deca: Deca, codes: DecaCodes, crop: np.ndarray | None, assets: DecaA
         normal_images=normal_images * alpha,
         rendered_images=sample_image(albedo, picture.grid) * alpha,
         shape_images=shade,
-        shape_detail_images=_shaded(picture, fine_normals, photo),
+        shape_detail_images=shaded(picture, fine_normals, photo),
         depth_images=_depth(picture.fragments, projected),
         dense=_dense(verts, normals, faces, displacement[0], gathered, assets, texels),
     )
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """The head in the crop."""
+class Picture:
+    """The head in a picture."""
 
     fragments: Fragments
     grid: Float[Tensor, "H W 2"]
@@ -188,19 +188,38 @@ class _Picture:
     """z of these normals at each pixel."""
 
 
-def _picture(projected: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], assets: DecaAssets) -> _Picture:
-    pixels = torch.cat([(projected[:, :2] + 1) * (SIDE / 2), projected[:, 2:] + _BEHIND], dim=1)
-    fragments = rasterize(pixels, faces, (SIDE, SIDE))
+def in_crop(projected: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2"]:
+    """Pixels of the crop, its corner at (0, 0)."""
+    return (projected[:, :2] + 1) * (SIDE / 2)
+
+
+def draw_projected(
+    projected: Float[Tensor, "V 3"],
+    pixels: Float[Tensor, "V 2"],
+    faces: Int[Tensor, "F 3"],
+    assets: DecaAssets,
+    size: tuple[int, int],
+) -> Picture:
+    """What of the head is seen where.
+
+    Args:
+        projected: in the crop, see `Decoded.trans_verts`.
+        pixels: where in the picture.
+        faces: of the model.
+        assets: its texture layout.
+        size: of the picture, (width, height).
+    """
+    fragments = rasterize(torch.cat([pixels, projected[:, 2:] + _BEHIND], dim=1), faces, size)
     uv = torch.from_numpy(np.asarray(assets.uv, np.float32))
     uv_faces = torch.from_numpy(np.asarray(assets.uv_faces, dtype=np.int64))
     # u to the right and v up become x to the right and y down over the texture.
     grid = interpolate((uv * 2 - 1) * torch.tensor([1.0, -1.0]), uv_faces, fragments)
     normals = area_normals(projected, faces)
-    return _Picture(fragments, grid, normals, interpolate(normals, faces, fragments)[..., 2])
+    return Picture(fragments, grid, normals, interpolate(normals, faces, fragments)[..., 2])
 
 
-def _shaded(
-    picture: _Picture, normals: Float[Tensor, "3 H W"], background: Float[Tensor, "3 H W"] | None
+def shaded(
+    picture: Picture, normals: Float[Tensor, "3 H W"], background: Float[Tensor, "3 H W"] | None
 ) -> Float[Tensor, "3 H W"]:
     """Grey clay under five lights, cut where it turns away."""
     shown = (picture.fragments.covered & (picture.facing < _SEEN_SHAPE)).float()

@@ -23,6 +23,7 @@ from flamehead.regress._sheet import side_by_side
 from flamehead.regress.deca import Deca, Encoded, telephoto
 from flamehead.regress.deca_assets import DecaAssets, builtin_deca_assets
 from flamehead.regress.deca_decode import Decoded
+from flamehead.regress.deca_photo import photo_pictures
 from flamehead.render import links, marks, render, side_view
 
 __all__ = ["overview", "save_decoded"]
@@ -36,6 +37,9 @@ _GREEN, _RED = (0.20, 0.86, 0.38), (0.94, 0.24, 0.30)
 _LINES = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
 _RINGS = ((36, 42), (42, 48), (48, 60), (60, 68))
 _BACKGROUND = (0.88, 0.89, 0.90)
+_FACE = 300.0
+"""Pixels of a face over which dots of radius 2 look right."""
+_TALLEST = 1080
 
 
 def save_decoded(
@@ -46,14 +50,16 @@ def save_decoded(
     *,
     stem: str,
     assets: DecaAssets | None = None,
+    photo: Float[np.ndarray, "H W 3"] | None = None,
     report: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what DECA's demo writes, and our `codes.npz` and `params.npz`; all or nothing.
 
     As DECA: `STEM.obj` with `STEM.mtl`, `STEM.png` and `STEM_normals.png` (metres), `STEM_detail.obj` (dense, with
     colours 0..255), `STEM.mat`, `STEM_kpt2d.txt`, `STEM_kpt3d.txt`, `STEM_depth.jpg`, `STEM_vis.jpg` and the single
-    pictures. Landmarks are in [-1, 1] over the crop, as DECA writes them on a graphics card; `trans_verts` lacks the 30
-    that its renderer adds to z by mistake. The camera in `params.npz` is `telephoto`'s.
+    pictures; over the whole photo `STEM_vis_original_size.jpg` and `orig_STEM_*.jpg`. Landmarks are in
+    [-1, 1] over the crop, as DECA writes them on a graphics card; `trans_verts` lacks the 30 that its renderer adds to
+    z by mistake. The camera in `params.npz` is `telephoto`'s.
 
     Args:
         deca: the model that decoded.
@@ -62,6 +68,7 @@ def save_decoded(
         folder: where to; files of other names in it stay.
         stem: the photo's name without its suffix.
         assets: the tables that `decode` was given.
+        photo: the whole photo; with it the pictures over it are written, too.
         report: what `report.json` shall hold; None writes none.
 
     Raises:
@@ -83,6 +90,9 @@ def save_decoded(
         images["vis"] = overview(encoded, decoded, deca.flame)
         for name, image in images.items():
             write_image(stage / f"{stem}_{name}.jpg", image)
+        if photo is not None:
+            for name, image in _over_photo(deca, encoded, decoded, photo, chosen).items():
+                write_image(stage / name.format(stem=stem), image)
         write_deca(stage / "codes.npz", encoded.codes)
         if report is not None:
             write_json(stage / "report.json", report)
@@ -115,19 +125,42 @@ def overview(encoded: Encoded, decoded: Decoded, flame: Flame) -> Float[np.ndarr
     return side_by_side(panels, 2 * SIDE)
 
 
+def _over_photo(
+    deca: Deca, encoded: Encoded, decoded: Decoded, photo: Float[np.ndarray, "H W 3"], assets: DecaAssets
+) -> dict[str, Float[np.ndarray, "h w 3"]]:
+    """The pictures of the whole photo by the names of their files, and all of them in one row."""
+    whole = photo_pictures(deca.flame, encoded, decoded, photo, assets)
+    images = {name: _picture(value) for name, value in whole.pictures.items()}
+    landmarks2d, landmarks3d = (_with_dots(photo, points) for points in (whole.landmarks2d, whole.landmarks3d))
+    panels = [photo, landmarks2d, landmarks3d, images["shape_images"], images["shape_detail_images"]]
+    if bool(decoded.albedo.any()):
+        panels.append(images["rendered_images"])
+    sheet = side_by_side(panels, min(photo.shape[0], _TALLEST))
+    images |= {"inputs": photo, "landmarks2d": landmarks2d}
+    return {"{stem}_vis_original_size.jpg": sheet} | {f"orig_{{stem}}_{n}.jpg": i for n, i in images.items()}
+
+
 def _picture(image: Float[Tensor, "3 H W"]) -> Float[np.ndarray, "H W 3"]:
     return image.permute(1, 2, 0).clamp(0, 1).numpy()
 
 
 def _with_marks(image: Float[np.ndarray, "H W 3"], points: Float[Tensor, "68 C"]) -> Float[np.ndarray, "h w 3"]:
-    """Twice as large, so that the dots can be told apart; points that are not seen are red."""
+    """Twice as large, so that the dots can be told apart."""
     large = side_by_side([image], 2 * image.shape[0])
-    places = (points[:, :2].numpy() + 1) * (large.shape[0] / 2)
+    places = torch.cat([(points[:, :2] + 1) * (large.shape[0] / 2), points[:, 2:]], dim=1)
+    return _with_dots(large, places)
+
+
+def _with_dots(image: Float[np.ndarray, "H W 3"], points: Float[Tensor, "68 C"]) -> Float[np.ndarray, "H W 3"]:
+    """Landmarks in pixels, joined by lines; points that are not seen are red."""
+    places = points[:, :2].numpy()
+    scale = max(float(np.ptp(places, axis=0).max()) / _FACE, 0.5)
     chains = [range(*ends) for ends in _LINES] + [(*range(*ends), ends[0]) for ends in _RINGS]
     pairs = np.array([pair for chain in map(list, chains) for pair in itertools.pairwise(chain)])
-    large = links(large, places[pairs[:, 0]], places[pairs[:, 1]], (1.0, 1.0, 1.0), width=0.8)
+    image = links(image, places[pairs[:, 0]], places[pairs[:, 1]], (1.0, 1.0, 1.0), width=0.8 * scale)
     seen = np.ones(len(places), bool) if points.shape[1] < 4 else points[:, 3].numpy() > 0
-    return marks(marks(large, places[seen], _GREEN, radius=2.0), places[~seen], _RED, radius=2.0)
+    image = marks(image, places[seen], _GREEN, radius=2.0 * scale)
+    return marks(image, places[~seen], _RED, radius=2.0 * scale)
 
 
 def _write_numbers(stage: Path, stem: str, decoded: Decoded) -> None:

@@ -26,13 +26,14 @@ from flamehead.errors import InputError, NoFaceFound
 from flamehead.model import Flame
 from flamehead.regress._align import TEMPLATE, blob_of, similarity, warp
 from flamehead.regress._arcface import ArcFace
+from flamehead.regress._engine import Engine, Quick, quick
 from flamehead.regress._five_points import five_points
 from flamehead.regress._folded import folded
 from flamehead.regress._mapping import Mapping, normalised
 from flamehead.regress._scrfd import Scrfd, most_central
 from flamehead.regress.checkpoint import Weights, load_network, read_weights
 
-__all__ = ["KPT7", "Identity", "Mica", "identify", "load_mica", "median_identity"]
+__all__ = ["KPT7", "Identity", "Mica", "identify", "identity_code", "load_mica", "median_identity"]
 
 KPT7 = (36, 39, 42, 45, 33, 48, 54)
 """Rows of the 68 points that the NoW evaluation wants: right eye outer, inner, left eye inner, outer, base of the nose,
@@ -45,7 +46,7 @@ _ROOT = 4294967295
 class Mica(torch.nn.Module):
     """The two networks, and the FLAME model that its checkpoint carries; made by `load_mica`."""
 
-    def __init__(self, arcface: ArcFace, mapping: Mapping, flame: Flame, *, source: str) -> None:
+    def __init__(self, arcface: ArcFace | Quick, mapping: Mapping, flame: Flame, *, source: str) -> None:
         """Put the parts together.
 
         Args:
@@ -94,7 +95,13 @@ class Identity:
 
 
 def load_mica(
-    checkpoint: StrPath, *, flame: Flame | None = None, force: bool = False, device: torch.device | str | None = None
+    checkpoint: StrPath,
+    *,
+    flame: Flame | None = None,
+    force: bool = False,
+    device: torch.device | str | None = None,
+    engine: Engine = "auto",
+    half: bool = False,
 ) -> Mica:
     """Open the official checkpoint `mica.tar`, see `read_weights`.
 
@@ -104,6 +111,9 @@ def load_mica(
             checkpoint, which carries FLAME itself.
         force: accept another model than the one in the checkpoint; the head then looks like somebody else.
         device: of the networks.
+        engine: what runs them on a processor: `"auto"` takes onnxruntime where it and `onnx` are installed, and spends
+            some seconds when it meets a checkpoint for the first time.
+        half: float16 on CUDA where torch thinks it safe; the outputs then differ by about a hundredth.
 
     Raises:
         InputError: `flame` is not the model of the checkpoint.
@@ -119,7 +129,10 @@ def load_mica(
         arcface, mapping = ArcFace(), Mapping()
     load_network(arcface, weights.part("arcface"))
     load_network(mapping, weights.part("flameModel.regressor"))
-    mica = Mica(folded(arcface), mapping, own, source=weights.source)
+    net = quick(
+        folded(arcface), torch.rand(2, 3, _SIDE, _SIDE), name="arcface", engine=engine, device=device, half=half
+    )
+    mica = Mica(net, mapping, own, source=weights.source)
     return mica if device is None else mica.to(device)
 
 
@@ -150,10 +163,24 @@ def identify(
         points, source = five_points(seen), seen.source
     blob = blob_of(warp(pixels, similarity(points, TEMPLATE), _SIDE))
     crop = warp(pixels, similarity(points, 2 * TEMPLATE), 2 * _SIDE)
+    found = _neutral(mica.flame, _code(mica, blob))
+    return dataclasses.replace(found, points=points, points_source=source, blob=blob, crop=crop)
+
+
+def identity_code(mica: Mica, image: Float[np.ndarray, "H W 3"], seen: Observation) -> Float[np.ndarray, "300"]:
+    """The coefficients alone, whatever model they are to drive; the face is aligned by its landmarks.
+
+    Raises:
+        InputError: the landmarks lack the five points.
+    """
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return _code(mica, blob_of(warp(pixels, similarity(five_points(seen), TEMPLATE), _SIDE)))
+
+
+def _code(mica: Mica, blob: Float[np.ndarray, "3 112 112"]) -> Float[np.ndarray, "300"]:
     like = mica.mapping.output.weight
     with torch.no_grad():
-        shape = mica(torch.from_numpy(blob)[None].to(like))[0].float().cpu().numpy()
-    return dataclasses.replace(_neutral(mica.flame, shape), points=points, points_source=source, blob=blob, crop=crop)
+        return mica(torch.from_numpy(blob)[None].to(like))[0].float().cpu().numpy()
 
 
 def median_identity(identities: Sequence[Identity]) -> Identity:
@@ -222,5 +249,5 @@ def _check_model(flame: Flame, own: Flame, source: str) -> None:
     if not near:
         raise InputError(
             f"{source} was made for FLAME 2020 and carries it, but {flame.arrays.source} is another model, to which "
-            "its identities do not apply; leave out --model, or force it to get the head of somebody else."
+            "its identities do not apply; use the model of the checkpoint, or --force to get the head of somebody else."
         )

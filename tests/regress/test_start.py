@@ -1,0 +1,111 @@
+"""Codes as the start of a fit: what they drive, what they refuse to drive, and what `flamehead fit --init` writes."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import flamehead.cli
+from flamehead import load_flame
+from flamehead.errors import InputError
+from flamehead.io import load_params, read_image
+from flamehead.pipeline import fit_seen, see_image
+from flamehead.regress import check_release, encode, identify, load_deca, load_mica, start_of
+
+PORTRAIT = Path(flamehead.cli.__file__).parent / "demo_data" / "astronaut.jpg"
+
+
+def like(variant, *, fingerprint="0123456789abcdef"):
+    """The built-in head under another name."""
+    own = load_flame()
+    arrays = dataclasses.replace(own.arrays, variant=variant, source="my.pkl", fingerprint=fingerprint)
+    return type(own)(arrays, embeddings=own.embeddings, contour=own.contour_table)
+
+
+@pytest.fixture
+def run(capsys):
+    """A function that runs `flamehead ARGUMENTS` and gives its status and what it printed."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            code = flamehead.cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_codes_drive_flame_2020_and_nothing_else():
+    assert check_release(like("2020"), "DECA") == ()
+    (warning,) = check_release(like("unknown"), "DECA")
+    assert "my.pkl does not say" in warning
+    for variant in ("2017", "2019", "2023", "2023-no-jaw", "2023-open"):
+        with pytest.raises(InputError, match=rf"would make my\.pkl, FLAME {variant}, look like somebody else"):
+            check_release(like(variant), "MICA")
+        assert "forced" in check_release(like(variant), "MICA", force=True)[0]
+    with pytest.raises(InputError, match="would make the built-in head look like somebody else; pass FLAME 2020"):
+        check_release(load_flame(), "DECA")
+    assert "forced on the built-in head" in check_release(load_flame(), "DECA", force=True)[0]
+
+
+@pytest.mark.detect
+def test_the_start_is_what_the_networks_say(mica_file, deca_file):
+    seen = see_image(PORTRAIT)
+    photo = read_image(PORTRAIT)
+    mica, deca = load_mica(mica_file), load_deca(deca_file)
+    start = start_of(mica, photo, seen.observation)
+    np.testing.assert_array_equal(start.shape, identify(mica, photo, seen=seen.observation).shape)
+    assert not start.expression.numel() and not start.jaw.any()
+    start, codes = start_of(deca, photo, seen.observation), encode(deca, photo, seen=seen.observation).codes
+    assert start.shape.equal(codes.shape) and start.expression.equal(codes.exp) and start.jaw.equal(codes.pose[3:])
+    fitted = fit_seen(seen, start=start)
+    assert fitted.fit.status.converged
+    assert fitted.fit.loss == pytest.approx(fit_seen(seen).fit.loss, rel=0.02)
+
+
+@pytest.mark.detect
+@pytest.mark.parametrize("init", ["mica", "deca"])
+def test_fit_begins_with_the_code(run, mica_file, deca_file, tmp_path, init):
+    checkpoint = {"mica": mica_file, "deca": deca_file}[init]
+    arguments = ("fit", PORTRAIT, "--init", init, "--checkpoint", checkpoint, "--force")
+    code, _, err = run(*arguments, "--out", tmp_path / "out")
+    assert code == 0 and err.count("forced on the built-in head") == 1
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["start"]["network"] == init and report["converged"] and report["landmark_error_percent"] < 3
+    assert report["start"]["identity_weight"] == (10 if init == "mica" else None)
+    assert any("forced" in warning for warning in report["warnings"])
+    code, out, err = run(*arguments, "--out", tmp_path / "firm", "--identity-weight", 1e6, "--quiet")
+    assert (code, out, err) == (0, "", "")
+    firm, free = (load_params(tmp_path / name / "params.npz").params.shape for name in ("firm", "out"))
+    seen = see_image(PORTRAIT)
+    network = load_mica(mica_file) if init == "mica" else load_deca(deca_file)
+    believed = start_of(network, seen.photo, seen.observation).shape
+    torch.testing.assert_close(firm[: len(believed)].float(), believed, rtol=0, atol=0.01)
+    assert (free[: len(believed)] - believed).abs().max() > 0.05
+
+
+def test_wrong_words_are_one_sentence_and_leave_nothing_behind(run, deca_file, mica_file, tmp_path):
+    out = tmp_path / "out"
+    base = ("fit", PORTRAIT, "--out", out)
+    forced = (*base, "--init", "deca", "--force")
+    cases = [
+        ((*base, "--init", "deca"), 2, "needs --checkpoint"),
+        ((*base, "--checkpoint", deca_file), 2, "belongs to --init"),
+        ((*base, "--identity-weight", 3), 2, "belongs to --init"),
+        ((*base, "--force"), 2, "belongs to --init"),
+        ((*base, "--init", "deca", "--checkpoint", deca_file), 1, "pass FLAME 2020 with --model, or --force"),
+        ((*forced, "--checkpoint", deca_file, "--identity-weight", -1), 1, "give a positive number"),
+        ((*forced, "--checkpoint", deca_file, "--identity-weight", math.inf), 1, "give a positive number"),
+        ((*forced, "--checkpoint", tmp_path / "no.tar"), 1, "There is no file"),
+        ((*forced, "--checkpoint", mica_file), 1, "is a MICA checkpoint"),
+    ]
+    for arguments, wanted, words in cases:
+        code, _, err = run(*arguments)
+        assert code == wanted and words in err and err.count("\n") == 1, err
+    assert not out.exists()
