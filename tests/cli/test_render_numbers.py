@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from flamehead import read_image, write_image
+from flamehead.errors import InputError
 
 
 @pytest.fixture
@@ -116,3 +117,19 @@ def test_another_photo_is_refused(run, posed, tmp_path):
     write_image(tmp_path / "photo.png", np.zeros((20, 30, 3)))
     done = run("render", posed, "--photo", tmp_path / "photo.png", "-o", tmp_path / "o.png")
     assert done.code == 1 and "30 x 20" in done.complaint and not (tmp_path / "o.png").exists()
+
+
+@pytest.mark.parametrize("command", ["render", "pose"])
+def test_the_release_reaches_the_model(run, tmp_path, monkeypatch, command):
+    asked = []
+
+    def load_flame(path, *, variant):
+        asked.append((path, variant))
+        raise InputError("Opened.")
+
+    monkeypatch.setattr("flamehead.model.load_flame", load_flame)
+    model = tmp_path / "generic_model.pkl"
+    words = ("--model", model, "--flame-variant", "2023-no-jaw")
+    assert "Opened." in run(command, "-o", tmp_path / ("a.png" if command == "render" else "a.obj"), *words).complaint
+    assert asked == [(model, "2023-no-jaw")]
+    assert "--model" in run(command, "-o", tmp_path / "a.npz", "--flame-variant", "2020").complaint
