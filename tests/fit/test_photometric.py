@@ -76,7 +76,7 @@ def picture(flame, surface, texture, state: PixelState, size: int = 128) -> np.n
     """The model's own picture of a state, grey where the face is not."""
     image = np.full((size, size, 3), 0.5, np.float32)
     seen = see(posed(flame, state.head), surface, level(image), focal=float(np.exp(state.head.log_focal)))
-    albedo, light = state.albedo.astype(np.float32), state.light.astype(np.float32)
+    albedo, light = state.albedo.astype(np.float32), np.ascontiguousarray(state.light.T, dtype=np.float32)
     kernels.shade_pixels(
         seen.ids, seen.barycentric, seen.inside, surface.faces, seen.normals, texture.uv, texture.mean, texture.basis,
         albedo, light, image,

@@ -23,14 +23,17 @@ from flamehead.fit.landmarks import (
     moved,
     start_pose,
 )
+from flamehead.fit.painted import PixelError, even_light, paint_shown, pixel_error
 from flamehead.fit.pixels import (
     FaceSurface,
     PixelState,
     PixelTerm,
+    Shown,
     TextureSpace,
     face_surface,
     image_level,
     pixel_equations,
+    see,
 )
 from flamehead.solve import NormalEquations, Solution, Status, minimize_normal_equations, robust_cost
 
@@ -74,6 +77,10 @@ class PhotometricFit:
     start: PixelState
     """The landmark fit, with the best albedo and light for it."""
     end: PixelState
+    before: PixelError
+    """Of `start`, in the finest picture, where both it and `end` show the face."""
+    after: PixelError
+    """Of `end`, at the same pixels."""
 
 
 def fit_photometric(
@@ -111,9 +118,7 @@ def fit_photometric(
     head = head_state(start, columns.n_shape, columns.n_expression)
     problem = _Problem(flame, prepared, surface, texture, settings, seen, math.exp(head.log_focal))
     terms = [problem.term(photo, head, size, mask) for size in settings.sizes]
-    light = np.zeros((9, 3))
-    light[0] = problem.even_light(terms[0], head)
-    first = PixelState(head, np.zeros(texture.basis.shape[3]), light)
+    first = PixelState(head, np.zeros(texture.basis.shape[3]), problem.even_light(terms[0], head))
     first = problem.solve(first, terms[min(1, len(terms) - 1)], geometry=False, iterations=8).state
     state, solution = first, None
     for term, iterations in zip(terms, settings.iterations, strict=True):
@@ -122,7 +127,8 @@ def fit_photometric(
     status = solution.status if solution else Status("iterations", 0)
     cost = solution.cost if solution else float("nan")
     fit = fit_of(flame, seen, prepared, Solution(state.head, status, cost, ()))
-    return PhotometricFit(fit, state.albedo, state.light, first, state)
+    errors = problem.errors((first, state), terms[-1])
+    return PhotometricFit(fit, state.albedo, state.light, first, state, *errors)
 
 
 def head_state(fit: Fit, n_shape: int, n_expression: int) -> HeadState:
@@ -200,24 +206,27 @@ class _Problem:
             sigma=settings.sigma, outlier=settings.outlier, worth=settings.worth, allowed=allowed,
         )  # fmt: skip
 
-    def even_light(self, term: PixelTerm, head: HeadState) -> Float[np.ndarray, "3"]:
+    def even_light(self, term: PixelTerm, head: HeadState) -> Float[np.ndarray, "9 3"]:
         """The constant light under which the mean colours come out as bright as the picture, channel by channel."""
-        from flamehead.fit import _cpu_pixels as kernels
-        from flamehead.fit.pixels import see
-
         seen = see(self.vertices(head), self.surface, term, focal=self.focal)
         if not seen.inside.any():
-            raise InputError("No pixel shows the face; give landmarks of this photo.")
-        painted = np.zeros_like(term.image)
-        light = np.zeros((9, 3), np.float32)
-        light[0] = 1 / 0.28209479
-        texture = self.texture
-        kernels.shade_pixels(
-            seen.ids, seen.barycentric, seen.inside, self.surface.faces, seen.normals, texture.uv, texture.mean,
-            texture.basis, np.zeros(texture.basis.shape[3], np.float32), light, painted,
-        )  # fmt: skip
-        ratio = _linear(term.image[seen.inside]).mean(0) / np.maximum(_linear(painted[seen.inside]).mean(0), 1e-3)
-        return ratio / 0.28209479
+            raise InputError("No pixel shows the face; give landmarks of this photo, or a mask that leaves it free.")
+        painted = self.paint(seen, seen.inside, np.zeros(self.texture.basis.shape[3]), even_light())
+        light = _linear(term.image[seen.inside]).mean(0) / np.maximum(_linear(painted[seen.inside]).mean(0), 1e-3)
+        return even_light(light)
+
+    def paint(self, seen: Shown, inside: Bool[np.ndarray, "H W"], albedo: np.ndarray, light: np.ndarray) -> np.ndarray:
+        """The model's picture."""
+        return paint_shown(seen, inside, self.surface.faces, self.texture, albedo, light)
+
+    def errors(self, states: tuple[PixelState, ...], term: PixelTerm) -> list[PixelError]:
+        """Of each state, at the pixels that show the face in all of them."""
+        seen = [see(self.vertices(state.head), self.surface, term, focal=self.focal) for state in states]
+        inside = np.logical_and.reduce([each.inside for each in seen])
+        return [
+            pixel_error(term.image, self.paint(each, inside, state.albedo, state.light), inside)
+            for each, state in zip(seen, states, strict=True)
+        ]
 
     def solve(self, start: PixelState, term: PixelTerm, *, geometry: bool, iterations: int) -> Solution[PixelState]:
         """Some steps at one size."""
