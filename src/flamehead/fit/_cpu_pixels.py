@@ -229,7 +229,9 @@ def accumulate(
                 for m in range(9):
                     by_vertex[c, m] += factor * (nx * turn[0, m] + ny * turn[1, m] + nz * turn[2, m])
             if geometry:
-                _add_pixel(by_vertex, rows, pulls, np.uint64(3 * count), corners, local[face], blocks, slope_by_vertex, cross)
+                _add_pixel(
+                    by_vertex, rows, pulls, np.uint64(3 * count), corners, local[face], blocks, slope_by_vertex, cross
+                )
             count += 1
     return cost, count
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from flamehead.data import Camera, FlameParams
 from flamehead.errors import InputError
-from flamehead.fit.pixels import Shown, TextureSpace
+from flamehead.fit.pixels import Shown, TextureSpace, linear_about
 from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import rasterize
 
@@ -44,6 +44,8 @@ class PaintedHead:
     """sRGB, float32; zero where nothing is painted."""
     inside: Bool[np.ndarray, "H W"]
     """Pixels that show the surface."""
+    alpha: Float[np.ndarray, "H W"]
+    """Share of a pixel that shows it, float32."""
 
 
 def pixel_error(
@@ -75,8 +77,9 @@ def paint_head(
     light: Float[np.ndarray, "9 3"] | None = None,
     *,
     region: str | None = "face",
+    samples: int = 1,
 ) -> PaintedHead:
-    """Draw a head as the photometric fit sees it, one sample for each pixel; no gradients.
+    """Draw a head as the photometric fit sees it, which is with one sample for each pixel; no gradients.
 
     Args:
         flame: The model.
@@ -86,6 +89,7 @@ def paint_head(
         albedo: Coefficients of the texture.
         light: Harmonics in the camera's frame; None shows the albedo, "shading off".
         region: Part of the head that is painted; the rest hides what is behind it. None is all of it.
+        samples: Along each axis of a pixel.
 
     Raises:
         InputError: The model has no such region, or the camera has no perspective.
@@ -95,10 +99,11 @@ def paint_head(
     with torch.no_grad():
         world = flame(params).vertices.cpu().float()
     points = world @ camera.rotation.cpu().float().mT + camera.translation.cpu().float()
-    focal, center = camera.focal.cpu().float(), camera.center.cpu().float()
+    focal, center = samples * camera.focal.cpu().float(), samples * camera.center.cpu().float()
+    size = (samples * camera.size[0], samples * camera.size[1])
     screen = torch.cat([focal * points[:, :2] / points[:, 2:] + center, points[:, 2:]], dim=1)
     faces = flame.faces.cpu().int()
-    found = rasterize(screen, faces, camera.size, cull=True)
+    found = rasterize(screen, faces, size, cull=True)
     wanted = np.ones(len(faces), dtype=bool)
     if region is not None:
         wanted[:] = False
@@ -108,7 +113,16 @@ def paint_head(
     planes = found.barycentric.movedim(-1, 0).numpy()
     shown = Shown(ids, planes, inside, points.numpy(), vertex_normals(points, faces).numpy(), float(focal[0]))
     light = even_light() if light is None else light
-    return PaintedHead(paint_shown(shown, inside, faces.numpy(), texture, albedo, light), inside)
+    texture = linear_about(texture, np.asarray(albedo))
+    return _averaged(paint_shown(shown, inside, faces.numpy(), texture, albedo, light), inside, samples)
+
+
+def _averaged(image: Float[np.ndarray, "H W 3"], inside: Bool[np.ndarray, "H W"], samples: int) -> PaintedHead:
+    """Means over square blocks of samples."""
+    height, width = inside.shape[0] // samples, inside.shape[1] // samples
+    alpha = inside.reshape(height, samples, width, samples).mean((1, 3), dtype=np.float32)
+    total = image.reshape(height, samples, width, samples, 3).mean((1, 3), dtype=np.float32)
+    return PaintedHead(total / np.maximum(alpha, np.float32(1e-6))[..., None], alpha > 0, alpha)
 
 
 def paint_shown(

@@ -38,6 +38,7 @@ __all__ = [
     "TextureSpace",
     "face_surface",
     "image_level",
+    "linear_about",
     "pixel_equations",
     "see",
     "texture_space",
@@ -56,6 +57,8 @@ class TextureSpace:
     basis: Float[np.ndarray, "H W 3 K"]
     uv: Float[np.ndarray, "F 3 2"]
     """Of each face's corners, in texels: u from the left, v from the top."""
+    encoded: bool = False
+    """Whether mean and basis are sRGB instead; see `linear_about`."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,10 @@ def face_surface(
     embedding = LandmarkEmbedding(where // 3, np.eye(3)[where % 3])
     model = build_landmark_model(arrays, embedding, n_shape=n_shape, n_expression=n_expression)
     basis = np.concatenate(
-        [arrays.shape_basis[ids, :, : model.columns.n_shape], arrays.expression_basis[ids, :, : model.columns.n_expression]],
+        [
+            arrays.shape_basis[ids, :, : model.columns.n_shape],
+            arrays.expression_basis[ids, :, : model.columns.n_expression],
+        ],
         axis=2,
     )
     single = (np.ascontiguousarray(x, dtype=np.float32) for x in (basis, arrays.skin_weights[ids]))
@@ -319,6 +325,8 @@ def texture_space(
     basis: Float[np.ndarray, "H W 3 K"],
     uv: Float[np.ndarray, "T 2"],
     uv_faces: Int[np.ndarray, "F 3"],
+    *,
+    encoded: bool = False,
 ) -> TextureSpace:
     """A texture space as the kernels want it.
 
@@ -327,8 +335,23 @@ def texture_space(
         basis: Its change per standard deviation.
         uv: Texture coordinates, v up.
         uv_faces: Their rows at each face's corners.
+        encoded: Mean and basis are sRGB; a fit decodes them about the coefficients it has found so far.
     """
     height, width = mean.shape[:2]
     corners = uv[uv_faces] * np.array([width, -height]) + np.array([0, height])
     arrays = (np.ascontiguousarray(each, dtype=np.float32) for each in (mean, basis, corners))
-    return TextureSpace(*arrays)
+    return TextureSpace(*arrays, encoded)
+
+
+def linear_about(texture: TextureSpace, coefficients: Float[np.ndarray, "K"]) -> TextureSpace:
+    """An encoded space in linear light, to first order about some coefficients; others are returned as they are."""
+    if not texture.encoded:
+        return texture
+    c = coefficients.astype(np.float32)
+    color = np.maximum(texture.mean + texture.basis @ c, np.float32(0))
+    dark = color <= 0.04045
+    base = (color + np.float32(0.055)) / np.float32(1.055)
+    slope = np.where(dark, np.float32(1 / 12.92), np.float32(2.4 / 1.055) * base ** np.float32(1.4))
+    linear = np.where(dark, color / np.float32(12.92), base ** np.float32(2.4))
+    basis = texture.basis * slope[..., None]
+    return TextureSpace(linear - basis @ c, basis, texture.uv)
