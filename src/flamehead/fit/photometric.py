@@ -67,9 +67,9 @@ class PhotometricSettings:
     light_level: float = 0.8
     """Brightness of the light that is believed, as a white surface shows it; photos are exposed for faces."""
     light_level_sigma: float = 0.3
-    light_sigma: float = 1.0
+    light_sigma: float = 0.5
     """Spread of the light about even light."""
-    light_tint_sigma: float = 0.15
+    light_tint_sigma: float = 0.07
     """Spread of the colours of the light about white."""
     landmarks: LandmarkFitSettings = field(default_factory=LandmarkFitSettings)
     """Weights of the landmarks, and beliefs about the head."""

@@ -34,7 +34,7 @@ _DEPTH_STEP = 0.004
 _MIRROR_REACH = 0.003
 """Metres from a mirrored point of the mean head to its counterpart."""
 _ALIKE = 0.16
-"""Difference of sRGB up to which a colour beside the face is taken for skin or hair of the head."""
+"""Difference of sRGB up to which a colour on the neck is taken for skin."""
 _SHADES = (0.35, 1.6)
 """Limits of the light on completed parts, relative to its mean on what is seen: harmonics know nothing of the back."""
 
@@ -161,13 +161,12 @@ def _seen(
 def _skin(
     flame: Flame, texels: _Texels, color: Float[np.ndarray, "N 3"], wanted: Float[np.ndarray, "N 3"]
 ) -> Float[np.ndarray, "N"]:
-    """1 on the face; elsewhere less, the less the photo resembles the model: collars, hats, hair over ears."""
-    if "face" not in flame.regions:
-        return np.ones(len(color))
-    face = np.zeros(len(flame.faces), dtype=bool)
-    face[flame.region_faces("face").cpu().numpy()] = True
+    """Less than 1 on the neck, where the photo does not resemble the model: collars, scarves, long hair."""
+    neck = np.zeros(len(flame.faces), dtype=bool)
+    for region in {"neck", "boundary"} & flame.regions.keys():
+        neck[flame.region_faces(region).cpu().numpy()] = True
     distance = np.abs(_encoded(color) - _encoded(wanted)).max(1)
-    return np.where(face[texels.faces], 1.0, 1.0 - _smooth((distance - _ALIKE) / _ALIKE))
+    return np.where(neck[texels.faces], 1.0 - _smooth((distance - _ALIKE) / _ALIKE), 1.0)
 
 
 def _feathered(texels: _Texels, share: Float[np.ndarray, "N"], size: int, feather: float) -> Float[np.ndarray, "N"]:
