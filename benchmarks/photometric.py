@@ -9,7 +9,7 @@ With photos: how far the model's colours are from theirs before and after, and w
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -74,7 +74,8 @@ def random_light(random: np.random.Generator) -> Lighting:
         DirectionalLight(lamp, tuple(warm), wrap=0.1),
         DirectionalLight((-lamp[0], 0.3 * lamp[1], -0.5), (0.25, 0.27, 0.3), wrap=0.3),
     )
-    return Lighting(lights, sky=(float(random.uniform(0.12, 0.3)),) * 3, ground=(0.09, 0.085, 0.08), gloss=0.04)
+    sky = float(random.uniform(0.12, 0.3))
+    return Lighting(lights, sky=(sky, sky, sky), ground=(0.09, 0.085, 0.08), gloss=0.04)
 
 
 def photograph(flame: Flame, random: np.random.Generator) -> tuple[FlameParams, np.ndarray]:
@@ -115,9 +116,9 @@ def measure(
     wall, busy = perf_counter(), process_time()
     found = fit_photometric(flame, photo, seen, start, texture)
     wall, busy = perf_counter() - wall, process_time() - busy
-    errors = (landmark_error_percent(seen, fit.fitted) for fit in (start, found.fit))
+    marks = [landmark_error_percent(seen, fit.fitted) for fit in (start, found.fit)]
     before, after = found.before, found.after
-    return Row(before.psnr, after.psnr, before.l1, after.l1, *errors, wall, busy), found
+    return Row(before.psnr, after.psnr, before.l1, after.l1, marks[0], marks[1], wall, busy), found
 
 
 def synthetic(flame: Flame, texture: TextureSpace, seed: int, pictures: Path | None) -> Row:
@@ -127,8 +128,8 @@ def synthetic(flame: Flame, texture: TextureSpace, seed: int, pictures: Path | N
     start = fit_landmarks(flame, seen, focal=FOCAL)
     row, found = measure(flame, texture, photo, seen, start)
     keep(pictures, f"head{seed:02}", flame, texture, photo, found)
-    errors = (vertex_error(flame, fit.params, truth) for fit in (start, found.fit))
-    return Row(*list(vars(row).values())[:8], *errors)
+    before, after = (vertex_error(flame, fit.params, truth) for fit in (start, found.fit))
+    return replace(row, error_before=before, error_after=after)
 
 
 def real(flame: Flame, texture: TextureSpace, path: Path, pictures: Path | None) -> Row:

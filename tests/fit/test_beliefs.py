@@ -32,9 +32,7 @@ def test_nothing_inside_is_no_error():
 
 
 def test_even_white_light_is_what_is_believed():
-    precision, mean = appearance_prior(
-        3, albedo_sigma=2.0, level=0.8, level_sigma=0.3, light_sigma=1.0, tint_sigma=0.1
-    )
+    precision, mean = appearance_prior(3, albedo_sigma=2.0, level=0.8, level_sigma=0.3, light_sigma=1.0, tint_sigma=0.1)
     light = mean[3:].reshape(3, 9)
     assert not mean[:3].any() and not light[:, 1:].any() and light[:, 0] * 0.28209479 == pytest.approx([0.8] * 3)
     np.testing.assert_array_equal(precision, precision.T)

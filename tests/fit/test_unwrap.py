@@ -31,9 +31,7 @@ def appearance(flame):
 
 
 def make_fit(flame, yaw: float) -> Fit:
-    params = replace(
-        flame.zeros(), root=torch.tensor([0.0, yaw, 0.0]), translation=torch.tensor([0.0, 0.0, -0.6])
-    )
+    params = replace(flame.zeros(), root=torch.tensor([0.0, yaw, 0.0]), translation=torch.tensor([0.0, 0.0, -0.6]))
     points = np.full((478, 2), np.nan)
     return Fit(
         params, CAMERA, Status("cost", 1), 0.0, Observation(points, "mediapipe478", (256, 256)), points,

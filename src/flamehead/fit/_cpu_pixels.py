@@ -178,6 +178,7 @@ def accumulate(
     residual, shading, slope = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
     turn, by_vertex = np.zeros((3, 9), np.float32), np.zeros((3, 9), np.float32)
     cost, count = 0.0, 0
+    depth = px = py = np.float32(1)
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):
             if not inside[row, column]:

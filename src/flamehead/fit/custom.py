@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ __all__ = ["CustomFit", "Guess", "fit_custom"]
 _RATES = {"shape": 0.02, "expression": 0.02, "translation": 5e-4, "albedo": 0.02, "light": 0.01}
 """Steps of Adam for each unknown; rotations take `_TURN`."""
 _TURN = 0.005
+_STILL = ("neck", "left_eye", "right_eye")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def fit_custom(
     loss: Callable[[Drawing, Guess], Tensor],
     *,
     paint: Callable[[Tensor], Texture | Tensor],
-    free: tuple[str, ...] = ("shape", "expression", "root", "jaw", "translation", "albedo", "light"),
+    free: Sequence[str] | None = None,
     steps: int = 100,
     rates: Mapping[str, float] | None = None,
 ) -> CustomFit:
@@ -64,7 +65,7 @@ def fit_custom(
         start: Where to begin.
         loss: A number from the drawing and the guess that it shows; beliefs about the head belong into it.
         paint: From `albedo` to what `draw` takes: a texture, or sRGB colours at vertices.
-        free: What may move: fields of `FlameParams`, `albedo`, `light`.
+        free: What may move: fields of `FlameParams`, `albedo`, `light`; None is all but neck and eyes.
         steps: Of Adam.
         rates: Step lengths by name; good ones for the units of each by default.
 
@@ -77,6 +78,7 @@ def fit_custom(
         >>> fit_custom(flame, start, loss, paint=lambda albedo: colors)  # doctest: +SKIP
     """
     values = _values(start)
+    free = [name for name in values if name not in _STILL] if free is None else free
     unknown = [name for name in free if name not in values]
     if unknown or not free:
         raise InputError(f"{unknown or 'Nothing'} cannot be fitted; choose from {', '.join(values)}.")
@@ -98,9 +100,10 @@ def fit_custom(
         value = loss(drawing, guess)
         if value.ndim or not torch.isfinite(value):
             raise InputError(f"The loss is {value.tolist()} at step {step}; return one finite number.")
-        if not losses or float(value) < min(losses):
+        now = float(value.detach())
+        if not losses or now < min(losses):
             best = _with(start, {name: tensor.detach().clone() for name, tensor in moving.items()})
-        losses.append(float(value))
+        losses.append(now)
         if step < steps:
             adam.zero_grad()
             value.backward()

@@ -268,12 +268,13 @@ class _Problem:
         zoom = min(1.0, size / float((high - low).max()))
         shape = np.maximum(np.floor((high - low) * zoom), 8).astype(int)
         # The box follows from the whole number of pixels, so that the zoom is exact.
-        box = (*low, *(low + shape / zoom))
-        bytes_ = np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8)
+        box = (0.0, 0.0, *(shape / zoom))
+        part = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+        bytes_ = np.rint(np.clip(photo[part], 0, 1) * 255).astype(np.uint8)
         picture = Image.fromarray(bytes_).resize((int(shape[0]), int(shape[1])), Image.Resampling.BOX, box=box)
         allowed = None
         if mask is not None:
-            small = Image.fromarray(mask.astype(np.uint8) * 255)
+            small = Image.fromarray(mask[part].astype(np.uint8) * 255)
             small = small.resize((int(shape[0]), int(shape[1])), Image.Resampling.BOX, box=box)
             allowed = np.asarray(small) > 250
         settings = self.settings

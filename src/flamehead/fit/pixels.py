@@ -122,8 +122,9 @@ def face_surface(
         ],
         axis=2,
     )
-    single = (np.ascontiguousarray(x, dtype=np.float32) for x in (basis, arrays.skin_weights[ids]))
-    return FaceSurface(model, faces, local, corners, ids, *single, _pattern(corners, len(ids)))
+    weights = np.ascontiguousarray(arrays.skin_weights[ids], dtype=np.float32)
+    basis = np.ascontiguousarray(basis, dtype=np.float32)
+    return FaceSurface(model, faces, local, corners, ids, basis, weights, _pattern(corners, len(ids)))
 
 
 def _pattern(corners: Int[np.ndarray, "K 3"], n: int) -> _Pattern:
@@ -339,8 +340,8 @@ def texture_space(
     """
     height, width = mean.shape[:2]
     corners = uv[uv_faces] * np.array([width, -height]) + np.array([0, height])
-    arrays = (np.ascontiguousarray(each, dtype=np.float32) for each in (mean, basis, corners))
-    return TextureSpace(*arrays, encoded)
+    mean, basis, corners = (np.ascontiguousarray(each, dtype=np.float32) for each in (mean, basis, corners))
+    return TextureSpace(mean, basis, corners, encoded)
 
 
 def linear_about(texture: TextureSpace, coefficients: Float[np.ndarray, "K"]) -> TextureSpace:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt, map_coordinates
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from flamehead.data import Fit
 from flamehead.fit.appearance import Appearance
@@ -175,7 +175,7 @@ def _feathered(texels: _Texels, share: Float[np.ndarray, "N"], size: int, feathe
     hidden[texels.rows] = share <= 0
     if not hidden.any():
         return share
-    distance = distance_transform_edt(~hidden.reshape(size, size)).ravel()[texels.rows]
+    distance = np.asarray(distance_transform_edt(~hidden.reshape(size, size))).ravel()[texels.rows]
     return share * _smooth((distance - 1) / max(feather * size, 1.0))
 
 
@@ -187,11 +187,11 @@ def _mirrored(
     sources, wanting = np.flatnonzero(share > 0.3), np.flatnonzero(share < 1)
     if not (sources.size and wanting.size):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    distance, nearest = cKDTree(rest[sources]).query(
+    distance, nearest = KDTree(rest[sources]).query(
         rest[wanting] * [-1, 1, 1], distance_upper_bound=_MIRROR_REACH, eps=0.2
     )
     good = np.isfinite(distance)
-    return sources[nearest[good]], wanting[good]
+    return sources[np.asarray(nearest)[good]], wanting[good]
 
 
 def _sample(image: Float[np.ndarray, "H W 3"], pixel: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 3"]:
@@ -216,7 +216,8 @@ def _picture(texels: _Texels, color: Float[np.ndarray, "N 3"], size: int) -> Flo
     covered[texels.rows] = True
     flat = np.zeros((size * size, 3), np.float32)
     flat[texels.rows] = color
-    row, column = distance_transform_edt(~covered.reshape(size, size), return_distances=False, return_indices=True)
+    nearest = distance_transform_edt(~covered.reshape(size, size), return_distances=False, return_indices=True)
+    row, column = np.asarray(nearest)
     return np.clip(flat.reshape(size, size, 3)[row, column], 0, 1)
 
 
