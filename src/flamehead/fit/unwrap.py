@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PhotoTexture", "unwrap_photo"]
 
-_LEAST_FACING, _FULL_FACING = 0.20, 0.55
+_LEAST_FACING, _FULL_FACING = 0.15, 0.5
 """Cosines between the surface's normal and the way to the camera: colours are smeared below, and good above."""
 _DEPTH_STEP = 0.004
 """Metres by which a point may lie behind what the photo sees."""
@@ -35,7 +35,7 @@ _MIRROR_REACH = 0.003
 """Metres from a mirrored point of the mean head to its counterpart."""
 _ALIKE = 0.16
 """Difference of sRGB up to which a colour on the neck is taken for skin."""
-_SHADES = (0.35, 1.6)
+_SHADES = (0.6, 1.3)
 """Limits of the light on completed parts, relative to its mean on what is seen: harmonics know nothing of the back."""
 
 
