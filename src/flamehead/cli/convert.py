@@ -54,7 +54,6 @@ class Bfm:
         if not self.inputs:
             raise UsageError("No input was given; the usage is: flamehead convert bfm MESH... --out DIR --model FILE")
         names = _names(self.inputs)
-        import numpy as np
 
         from flamehead.assets import read_bfm, read_bfm_correspondence
         from flamehead.model import load_flame

@@ -58,6 +58,14 @@ class FitPhotos:
     MICA, while DECA's is only the start."""
     force: bool = False
     """Let --init drive a model that its codes are not for; the head then looks like somebody else."""
+    photometric: bool = False
+    """Fit the pixels, too: albedo, light and finer shape; adds texture.png, photo_texture.png and mesh.mtl."""
+    texture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --photometric and a licensed model: FLAME_texture.npz, AlbedoMM's or the BFM's albedo."""
+    uv: Annotated[Path | None, tyro.conf.arg(metavar="OBJ")] = None
+    """Texture coordinates for a texture file that holds none, such as head_template.obj."""
+    mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --photometric, for one photo: a picture of its size, white where pixels count."""
     quiet: bool = False
     """Print nothing but errors."""
 
@@ -83,10 +91,26 @@ def _check(command: FitPhotos) -> None:
         raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
     if command.flame_variant != "unknown" and command.model is None:
         raise InputError("--flame-variant says what a licensed model is; name the model with --model, or leave it out.")
+    _check_pixels(command)
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
     built_in, weight = command.model is None, command.identity_weight
     check_init(command.init, command.checkpoint, weight, force=command.force, built_in=built_in)
+
+
+def _check_pixels(command: FitPhotos) -> None:
+    for name in ("texture", "uv", "mask"):
+        if getattr(command, name) is not None and not command.photometric:
+            raise InputError(f"--{name} belongs to the photometric fit; add --photometric, or leave it out.")
+    if command.mask is not None and len(command.images) > 1:
+        raise InputError(f"One mask cannot serve {len(command.images)} photos; fit them one by one.")
+    if command.photometric and command.model is not None and command.texture is None:
+        raise InputError(
+            "--photometric with a licensed model needs its colours: name FLAME_texture.npz or another texture space by "
+            "--texture, or leave --model out to use the built-in head."
+        )
+    if command.texture is not None and command.model is None:
+        raise InputError("--texture lies on FLAME's mesh; name the model with --model, or leave it out.")
 
 
 def _absent(image: Path) -> str | None:
@@ -147,8 +171,9 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
     # A licensed file is opened at once: a wrong one is refused before any photo is read.
     flame = None if command.model is None else _open_model(command)
     with built_in_head_coming(wanted=flame is None) as wait, _progress(len(jobs), quiet=command.quiet) as advance:
-        from flamehead.pipeline import fit_seen, save_image_fit, see_image
+        from flamehead.pipeline import PixelOptions, fit_seen, save_image_fit, see_image
 
+        pixels = PixelOptions(command.texture, command.uv, command.mask) if command.photometric else None
         prepared, beginning = False, None
         if command.init is not None and command.checkpoint is not None:
             flame, prepared = _prepare(command, flame, wait), True
@@ -160,7 +185,7 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
                 if not prepared:
                     flame, prepared = _prepare(command, flame, wait), True
                 start, prior, started = (None, None, None) if beginning is None else beginning.of(seen)
-                result = fit_seen(seen, flame=flame, start=start, identity_prior=prior)
+                result = fit_seen(seen, flame=flame, start=start, identity_prior=prior, photometric=pixels)
                 report = save_image_fit(result, folder, started=started)
             # Only what is wrong with this photo: without a detector, for example, the next one fails as well.
             except InputError as error:
@@ -228,6 +253,13 @@ def _outcome(command: FitPhotos, failed: _Failed) -> int:
 def _line(report: dict[str, Any], folder: Path) -> str:
     name, error = Path(report["image"]).name, report["landmark_error_percent"]
     known = "unknown" if error is None else f"{error:.2f} % of the eye distance"
+    if "photometric" in report:
+        pixels, seconds = report["photometric"], report["seconds"]
+        return (
+            f"{name}: colours off by {pixels['l1_before']:.3f}, then {pixels['l1_after']:.3f} (PSNR "
+            f"{pixels['psnr_before']:.1f}, then {pixels['psnr_after']:.1f} dB), landmark error {known}, "
+            f"{1000 * (seconds['fit'] + seconds['photometric']):.0f} ms -> {folder}"
+        )
     return (
         f"{name}: landmark error {known}, {report['iterations']} iterations, "
         f"{1000 * report['seconds']['fit']:.0f} ms -> {folder}"
