@@ -21,6 +21,7 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
+from flamehead.fit.uncertainty import vertex_deviation
 
 __all__ = [
     "BfmConverter",
@@ -46,4 +47,5 @@ __all__ = [
     "project_residuals",
     "recognize_bfm",
     "soft_limits",
+    "vertex_deviation",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from flamehead.data import Camera, Fit, FlameParams, Observation
+from flamehead.data import Camera, Fit, FlameParams, Observation, Posterior
 from flamehead.errors import InputError
 from flamehead.fit._correspondence import Correspondence, Kind, mesh_ids
 from flamehead.fit._prepare import Prepared, prepare
@@ -26,6 +27,7 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
+from flamehead.fit.uncertainty import System, doubts, linearize, natural_columns, natural_units, posterior_of
 from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, levenberg_marquardt, single_threaded_blas
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["LandmarkFitSettings", "fit_landmarks"]
 
 _FEWEST_POINTS = 6
+_NAMES: dict[Kind, str] = {"inner": "features", "contour": "outline", "iris": "pupils", "other": "skin"}
+"""Kinds of landmarks in words."""
 _STILL = 1e-4
 """Spread of a jaw that a model is not made to turn, radians."""
 
@@ -137,7 +141,72 @@ def fit_landmarks(
     start_focal = focal or settings.focal_ratio * max(seen.size)
     targets, start = start_pose(prepared, seen, settings, focal=start_focal)
     solution = _solve(prepared.model, targets, start, settings, free_focal=focal is None, prior_focal=start_focal)
-    return fit_of(flame, seen, prepared, solution)
+    fit = fit_of(flame, seen, prepared, solution)
+    given = {"free_focal": focal is None, "prior_focal": start_focal, "size": seen.size}
+    return replace(fit, evidence=partial(landmark_posterior, prepared, targets, solution.state, settings, **given))
+
+
+@single_threaded_blas()
+def landmark_posterior(
+    prepared: Prepared,
+    targets: ImageTargets,
+    state: HeadState,
+    settings: LandmarkFitSettings,
+    *,
+    free_focal: bool,
+    prior_focal: float,
+    size: tuple[int, int],
+) -> Posterior:
+    """What a landmark fit knows at its solution; see `flamehead.fit.uncertainty`.
+
+    Args:
+        prepared: The model.
+        targets: What was seen.
+        state: The solution.
+        settings: That it was found with.
+        free_focal: Whether the focal length was estimated.
+        prior_focal: Pixels.
+        size: Of the image, pixels.
+    """
+    system = landmark_system(prepared, targets, state, settings, free_focal=free_focal, prior_focal=prior_focal)
+    columns = natural_columns(prepared.model.columns, free_focal=free_focal)
+    found = posterior_of(system, natural_units(state, columns), columns)
+    placed = project(landmark_positions(prepared.everything, state), math.exp(state.log_focal), targets.center)
+    spreads = {"jaw": settings.jaw_sigma[0], "log_focal": settings.focal_spread}
+    return replace(found, warnings=doubts(found, placed, targets, size=size, believed=spreads))
+
+
+def landmark_system(
+    prepared: Prepared,
+    targets: ImageTargets,
+    state: HeadState,
+    settings: LandmarkFitSettings,
+    *,
+    free_focal: bool,
+    prior_focal: float,
+) -> System:
+    """The least-squares problem of one image around a state."""
+    problem = landmark_residuals(prepared.model, targets, settings, free_focal=free_focal, prior_focal=prior_focal)
+    residuals, jacobian = problem(state)
+    columns, pairs = prepared.model.columns, prepared.pairs
+    rows = {_NAMES[kind]: np.repeat(pairs.is_kind(kind), 2) for kind in _NAMES}
+    count = 2 * len(targets.seen)
+    seen = np.zeros(len(residuals), dtype=bool)
+    seen[:count] = np.repeat(targets.whitening.any(axis=(1, 2)), 2)
+    terms = {name: np.flatnonzero(seen[:count] & mask) for name, mask in rows.items()}
+    terms |= _prior_rows(columns, count, len(residuals), free_focal)
+    return linearize(residuals, jacobian, seen, terms, landmark_losses(targets, settings))
+
+
+def _prior_rows(columns: Columns, start: int, stop: int, free_focal: bool) -> dict[str, Int[np.ndarray, "K"]]:
+    """Which rows of `landmark_residuals` hold which belief."""
+    sizes = {"shape": columns.n_shape, "expression": columns.n_expression, "jaw": 3, "gaze": 6}
+    found = {}
+    for name, size in sizes.items():
+        found[name] = np.arange(start, start + size)
+        start += size
+    found["limits"] = np.arange(start, stop - free_focal)
+    return found | ({"focal length": np.array([stop - 1])} if free_focal else {})
 
 
 def _check(seen: Observation) -> None:
