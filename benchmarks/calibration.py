@@ -2,8 +2,9 @@
 
 Heads are drawn from the priors of the fit, seen by a camera from the prior of the focal length, and their landmarks
 move by the noise that the fit assumes. If the posterior is right, the truth lies within 1 (2) of its standard
-deviations in 68 % (95 %) of all fits. The noise of the outline along itself is drawn smooth: independent noise of ten
-percent of the eye distance would tear the outline apart, and with it the direction that is called "along".
+deviations in 68 % (95 %) of all fits. The outline's noise is the same along and across it, here and in the fit's
+assumption: independent slides of the usual ten percent of the eye distance would shuffle its points, and with them the
+direction that is called "along".
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from scipy.spatial.transform import Rotation
 from _common import machine, options, write_figures
 from flamehead import load_flame
 from flamehead.data import Fit, Observation
-from flamehead.fit import HeadState, LandmarkFitSettings, fit_landmarks, landmark_positions, project, vertex_deviation
+from flamehead.fit import (
+    HeadState,
+    LandmarkFitSettings,
+    expected_params,
+    fit_landmarks,
+    landmark_positions,
+    project,
+    vertex_deviation,
+)
 from flamehead.fit._prepare import Prepared, prepare
 from flamehead.fit.landmarks import start_pose
 from flamehead.model import Flame
@@ -75,16 +84,6 @@ def noisy_landmarks(
     seen = Observation(points, "mediapipe478", SIZE)
     targets, _ = start_pose(prepared, seen, settings, focal=float(np.exp(state.log_focal)))
     noise = rng.normal(size=(len(targets.seen), 2))
-    outline = prepared.pairs.is_kind("contour")
-    # In the outline's own order, which is that of its neighbours.
-    after = dict(zip(prepared.pairs.seen_rows[outline], prepared.pairs.neighbours[outline, 1], strict=True))
-    ring = [int(prepared.pairs.seen_rows[outline][0])]
-    while after[ring[-1]] != ring[0]:
-        ring.append(int(after[ring[-1]]))
-    phase = 2 * np.pi * np.arange(len(ring)) / len(ring)
-    waves = np.stack([np.ones_like(phase), *(f(k * phase) * 2**0.5 for k in (1, 2) for f in (np.cos, np.sin))])
-    along = dict(zip(ring, rng.normal(size=5) @ waves / 5**0.5, strict=True))
-    noise[outline, 1] = [along[int(row)] for row in prepared.pairs.seen_rows[outline]]
     points[prepared.pairs.seen_rows] += np.linalg.solve(targets.whitening, noise[..., None])[..., 0]
     return replace(seen, points=points)
 
@@ -93,7 +92,7 @@ def deviations(flame: Flame, prepared: Prepared, fit: Fit, truth: HeadState, ids
     """(found - true) / posterior standard deviation."""
     posterior = fit.posterior
     assert posterior is not None
-    spread, params = posterior.deviation, fit.params
+    spread, params = posterior.deviation, expected_params(fit)
     turned = Rotation.from_rotvec(params.root.numpy()) * Rotation.from_matrix(truth.root).inv()
     found = {
         "pose": turned.as_rotvec() / spread["root"],
@@ -103,7 +102,9 @@ def deviations(flame: Flame, prepared: Prepared, fit: Fit, truth: HeadState, ids
         "expression": (params.expression.numpy()[: len(truth.expression)] - truth.expression) / spread["expression"],
     }
     if "log_focal" in spread:
-        found["focal"] = (np.log(fit.camera.focal.numpy()[:1]) - truth.log_focal) / spread["log_focal"]
+        found["focal"] = (np.log(fit.camera.focal.numpy()[:1]) + posterior.shift[-1] - truth.log_focal) / spread[
+            "log_focal"
+        ]
     for frame in ("head", "world"):
         apart = 1000.0 * (positions(flame, fit, None, ids, frame) - positions(flame, fit, truth, ids, frame))
         found[f"vertex ({frame})"] = (apart / vertex_deviation(flame, fit, vertices=ids, frame=frame)).ravel()
@@ -114,7 +115,7 @@ def positions(flame: Flame, fit: Fit, truth: HeadState | None, ids: np.ndarray, 
     """Vertices of the fitted or the true head, metres."""
     import torch
 
-    params = fit.params
+    params = expected_params(fit)
     if truth is not None:
         pad = torch.zeros_like
         shape, expression = pad(params.shape), pad(params.expression)
@@ -136,7 +137,7 @@ def coverage(count: int, *, seed: int = 0, focal_known: bool = False) -> dict[st
     """Percent of the truth within 1 and within 1.96 standard deviations, by quantity; and the mean noise estimate."""
     import torch
 
-    settings = LandmarkFitSettings()
+    settings = LandmarkFitSettings(contour_slide_sigma=LandmarkFitSettings().contour_sigma)
     flame = load_flame(dtype=torch.float64)
     sizes = {"n_shape": settings.n_shape, "n_expression": settings.n_expression}
     prepared = prepare(flame, "mediapipe478", **sizes, with_other=False)
@@ -146,7 +147,9 @@ def coverage(count: int, *, seed: int = 0, focal_known: bool = False) -> dict[st
     for _ in range(count):
         truth = drawn_head(prepared, settings, rng)
         seen = noisy_landmarks(prepared, truth, settings, rng)
-        fit = fit_landmarks(flame, seen, focal=float(np.exp(truth.log_focal)) if focal_known else None)
+        fit = fit_landmarks(
+            flame, seen, focal=float(np.exp(truth.log_focal)) if focal_known else None, settings=settings
+        )
         found.append(deviations(flame, prepared, fit, truth, ids))
         noise.append(fit.posterior.noise if fit.posterior else np.nan)
     every = {name: np.abs(np.concatenate([row[name] for row in found])) for name in found[0]}

@@ -140,6 +140,10 @@ class Posterior:
     """Rows and columns of each unknown: `shape`, `expression`, `translation` (metres), `root` (a small rotation about
     the world's axes, radians), `jaw`, `eyes` (left pitch and yaw, right pitch and yaw), and `log_focal` if it was
     estimated. The neck and the components that a fit leaves at zero are taken as known."""
+    shift: Float[np.ndarray, "N"]
+    """Posterior mean minus solution: the most probable head is a little too near and too small, because a nearer head
+    needs fewer of its coefficients. `flamehead.fit.expected_params` applies it; intervals have the mean in their
+    middle."""
     warnings: tuple[str, ...] = ()
     """What the observation does not tell, one sentence each."""
 

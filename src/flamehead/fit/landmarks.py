@@ -168,9 +168,14 @@ def landmark_posterior(
         prior_focal: Pixels.
         size: Of the image, pixels.
     """
-    system = landmark_system(prepared, targets, state, settings, free_focal=free_focal, prior_focal=prior_focal)
+    lens = {"free_focal": free_focal, "prior_focal": prior_focal}
+
+    def near(step: Float[np.ndarray, "N"]) -> System:
+        return landmark_system(prepared, targets, moved(state, step, prepared.model.columns), settings, **lens)
+
     columns = natural_columns(prepared.model.columns, free_focal=free_focal)
-    found = posterior_of(system, natural_units(state, columns), columns)
+    system = landmark_system(prepared, targets, state, settings, **lens)
+    found = posterior_of(system, near, natural_units(state, columns), columns)
     placed = project(landmark_positions(prepared.everything, state), math.exp(state.log_focal), targets.center)
     spreads = {"jaw": settings.jaw_sigma[0], "log_focal": settings.focal_spread}
     return replace(found, warnings=doubts(found, placed, targets, size=size, believed=spreads))

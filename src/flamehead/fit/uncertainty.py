@@ -9,22 +9,27 @@ H = D + P (Gauss-Newton, robust weights W), an estimate x of a truth that follow
 which is the Laplace approximation H^-1 when s = 1 (Bishop, "Pattern Recognition and Machine Learning" (2006), 4.4).
 The noise comes from the residuals, `s^2 = r^T W r / (m - tr(H^-1 D))`: m seen coordinates less the unknowns that the
 data, not the prior, decides.
+
+The solution is the mode of the posterior. Its mean lies at `x - 1/2 C grad log det H` (Tierney and Kadane, "Accurate
+approximations for posterior moments" (1986), to first order), and the difference matters: D grows like the square of
+the head's size in the image, so the mode prefers heads that are too near, by about as much as the depth is uncertain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
 from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import Fit, FlameParams, Posterior, TermResidual
 from flamehead.errors import InputError
-from flamehead.fit._so3 import exp
+from flamehead.fit._so3 import exp, log
 from flamehead.fit.landmark_model import Columns, HeadState, build_landmark_model, landmark_points
 from flamehead.fit.residuals import ImageTargets
 from flamehead.solve import RobustBlock, robust_cost, single_threaded_blas
@@ -36,6 +41,7 @@ __all__ = [
     "System",
     "covariance_and_noise",
     "doubts",
+    "expected_params",
     "linearize",
     "natural_columns",
     "natural_units",
@@ -52,6 +58,8 @@ _AMBIGUOUS = 0.5
 """Deviation of the jaw for a known expression, over that for an unknown one, below which the two are confused."""
 _NOTICEABLE_JAW = 0.035
 """Deviation of the jaw's opening that matters, radians; 2 degrees open a mouth by about 3 mm."""
+_SHARE_OF_DEVIATION = 0.05
+"""Step of the finite differences of the Hessian."""
 _CHUNK = 1024
 
 
@@ -126,16 +134,36 @@ def natural_units(state: HeadState, columns: Mapping[str, slice]) -> Float[np.nd
     return turn
 
 
-def posterior_of(system: System, units: Float[np.ndarray, "N N"], columns: Mapping[str, slice]) -> Posterior:
+def posterior_of(
+    system: System,
+    near: Callable[[Float[np.ndarray, "N"]], System],
+    units: Float[np.ndarray, "N N"],
+    columns: Mapping[str, slice],
+    *,
+    bends: Sequence[str] = ("translation", "root", "log_focal"),
+) -> Posterior:
     """The posterior of a problem, without warnings.
 
     Args:
         system: Around the solution.
+        near: The problem around a state that is a step away from the solution.
         units: From the solver's steps to the unknowns.
         columns: Of the unknowns.
+        bends: Unknowns along which the Hessian changes; it hardly does along the others.
     """
     covariance, noise = covariance_and_noise(system.data, system.prior, squares=system.squares, count=system.count)
-    return Posterior(system.residuals, noise, units @ covariance @ units.T, columns)
+    slope = np.zeros(len(covariance))
+    level = _log_determinant(system)
+    for index in np.r_[tuple(columns[name] for name in bends if name in columns)]:
+        step = np.zeros(len(covariance))
+        step[index] = _SHARE_OF_DEVIATION * np.sqrt(covariance[index, index])
+        slope[index] = (_log_determinant(near(step)) - level) / step[index]
+    shift = -0.5 * covariance @ slope
+    return Posterior(system.residuals, noise, units @ covariance @ units.T, columns, units @ shift)
+
+
+def _log_determinant(system: System) -> float:
+    return 2.0 * float(np.log(cho_factor(system.data + system.prior)[0].diagonal()).sum())
 
 
 def doubts(
@@ -187,6 +215,36 @@ def _given_expression(posterior: Posterior) -> float:
     return float(np.sqrt(max(c[jaw, jaw] - explained, 0.0)))
 
 
+def expected_params(fit: Fit) -> FlameParams:
+    """The mean of a fit's posterior, in the middle of its intervals; the fit itself is the most probable head.
+
+    Raises:
+        InputError: The fit holds no posterior.
+    """
+    posterior = _posterior(fit)
+    state, params = state_of(fit.params, posterior.columns), fit.params
+    shift = {name: posterior.shift[where] for name, where in posterior.columns.items()}
+
+    def changed(name: str, by: Float[np.ndarray, "n"]) -> torch.Tensor:
+        value = getattr(params, name)
+        padded = np.append(by, np.zeros(len(value) - len(by)))
+        return value + torch.as_tensor(padded).to(dtype=value.dtype, device=value.device)
+
+    root = torch.as_tensor(log(exp(shift["root"]) @ state.root)).to(params.root)
+    names = ("shape", "expression", "translation", "jaw")
+    eyes = {"left_eye": changed("left_eye", shift["eyes"][:2]), "right_eye": changed("right_eye", shift["eyes"][2:])}
+    return replace(params, root=root, **eyes, **{name: changed(name, shift[name]) for name in names})
+
+
+def _posterior(fit: Fit) -> Posterior:
+    posterior = fit.posterior
+    if posterior is None:
+        raise InputError(
+            "The fit holds no posterior (it was read from a file, or made by a recipe without); fit again."
+        )
+    return posterior
+
+
 @single_threaded_blas()
 def vertex_deviation(
     flame: Flame,
@@ -212,11 +270,7 @@ def vertex_deviation(
         >>> vertex_deviation(flame, fit, vertices=flame.regions["face"]).mean()  # doctest: +SKIP
         1.6
     """
-    posterior = fit.posterior
-    if posterior is None:
-        raise InputError(
-            "The fit holds no posterior (it was read from a file, or made by a recipe without); fit again."
-        )
+    posterior = _posterior(fit)
     if flame.fingerprint != fit.fingerprint:
         raise InputError(
             f"The fit belongs to the model {fit.fingerprint}, but got {flame.fingerprint}; give its model."
