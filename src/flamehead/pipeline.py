@@ -20,7 +20,7 @@ from flamehead.builtin import SOURCE, builtin_head
 from flamehead.data import Fit, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import FlameheadError, InputError
-from flamehead.fit import LandmarkFitSettings, fit_landmarks, landmark_error_percent
+from flamehead.fit import LandmarkFitSettings, describe_uncertainty, fit_landmarks, landmark_error_percent
 from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_105, RIGHT_IRIS
 from flamehead.geometry.rotation import exp
 from flamehead.io import (
@@ -261,8 +261,15 @@ def _report(result: ImageFit) -> dict[str, Any]:
             "score": fit.observation.score,
             "fitted": len(fit.landmark_ids),
         },
+        "uncertainty": describe_uncertainty(result.flame, fit, vertices=_sample(result.flame)),
         "warnings": _warnings(fit, error, largest),
     }
+
+
+def _sample(flame: Flame) -> Int[np.ndarray, "K"]:
+    """Some 150 vertices of the face, or of the head where a model has no regions."""
+    face = np.asarray(flame.regions.get("face", np.arange(len(flame.template))))
+    return face[:: 1 + len(face) // 150]
 
 
 def _landmark_error(fit: Fit) -> float | None:

@@ -21,7 +21,7 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
-from flamehead.fit.uncertainty import expected_params, vertex_deviation
+from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
 
 __all__ = [
     "BfmConverter",
@@ -37,6 +37,7 @@ __all__ = [
     "build_landmark_model",
     "convert_bfm",
     "convert_bfm_colors",
+    "describe_uncertainty",
     "expected_params",
     "fit_landmarks",
     "gaussian_prior",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "System",
     "covariance_and_noise",
+    "describe_uncertainty",
     "doubts",
     "expected_params",
     "linearize",
@@ -285,6 +286,34 @@ def vertex_deviation(
     factor = _root(posterior.covariance[np.ix_(used, used)])
     parts = [_deviation(flame, state, part, used, factor) for part in np.array_split(ids, 1 + len(ids) // _CHUNK)]
     return 1000.0 * np.concatenate(parts)
+
+
+def describe_uncertainty(
+    flame: Flame, fit: Fit, *, vertices: Int[np.ndarray, "K"] | None = None
+) -> dict[str, float | list[str] | dict[str, float] | None]:
+    """What `report.json` says about a fit's posterior; nothing for a fit that holds none.
+
+    Args:
+        flame: The model of the fit.
+        fit: Any.
+        vertices: Over which `vertex_mm`, the median standard distance of the head's form, is taken; None is all.
+    """
+    posterior = fit.posterior
+    if posterior is None:
+        return {}
+    spread = posterior.deviation
+    form = vertex_deviation(flame, fit, vertices=vertices)
+    lens = spread.get("log_focal")
+    return {
+        "noise": posterior.noise,
+        "residuals": {name: term.rms for name, term in posterior.residuals.items()},
+        "vertex_mm": float(np.median(np.linalg.norm(form, axis=1))),
+        "pose_degrees": float(np.rad2deg(np.linalg.norm(spread["root"]))),
+        "jaw_degrees": float(np.rad2deg(spread["jaw"][0])),
+        "distance_mm": 1000.0 * float(spread["translation"][2]),
+        "focal_percent": None if lens is None else 100.0 * float(lens[0]),
+        "warnings": list(posterior.warnings),
+    }
 
 
 def _deviation(
