@@ -21,6 +21,7 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
+from flamehead.fit.several import SharedFit, fit_same_person
 from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ImageTargets",
     "LandmarkFitSettings",
     "LandmarkModel",
+    "SharedFit",
     "bake",
     "bfm_vertices",
     "build_landmark_model",
@@ -40,6 +42,7 @@ __all__ = [
     "describe_uncertainty",
     "expected_params",
     "fit_landmarks",
+    "fit_same_person",
     "gaussian_prior",
     "landmark_error_percent",
     "landmark_points",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "System",
+    "bending",
     "covariance_and_noise",
     "describe_uncertainty",
     "doubts",
@@ -141,7 +142,7 @@ def posterior_of(
     units: Float[np.ndarray, "N N"],
     columns: Mapping[str, slice],
     *,
-    bends: Sequence[str] = ("translation", "root", "log_focal"),
+    bends: Int[np.ndarray, "_"] | None = None,
 ) -> Posterior:
     """The posterior of a problem, without warnings.
 
@@ -150,17 +151,22 @@ def posterior_of(
         near: The problem around a state that is a step away from the solution.
         units: From the solver's steps to the unknowns.
         columns: Of the unknowns.
-        bends: Unknowns along which the Hessian changes; it hardly does along the others.
+        bends: Components of the solver's step along which the Hessian changes; None is the pose and the focal length.
     """
     covariance, noise = covariance_and_noise(system.data, system.prior, squares=system.squares, count=system.count)
     slope = np.zeros(len(covariance))
     level = _log_determinant(system)
-    for index in np.r_[tuple(columns[name] for name in bends if name in columns)]:
+    for index in bending(columns) if bends is None else bends:
         step = np.zeros(len(covariance))
         step[index] = _SHARE_OF_DEVIATION * np.sqrt(covariance[index, index])
         slope[index] = (_log_determinant(near(step)) - level) / step[index]
     shift = -0.5 * covariance @ slope
     return Posterior(system.residuals, noise, units @ covariance @ units.T, columns, units @ shift)
+
+
+def bending(columns: Mapping[str, slice]) -> Int[np.ndarray, "_"]:
+    """Unknowns along which a Hessian changes; it hardly does along the others."""
+    return np.r_[tuple(columns[name] for name in ("translation", "root", "log_focal", "log_scale") if name in columns)]
 
 
 def _log_determinant(system: System) -> float:
