@@ -23,6 +23,7 @@ from flamehead.fit.residuals import (
 )
 from flamehead.fit.several import SharedFit, fit_same_person
 from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
+from flamehead.fit.views import ViewsFit, fit_views
 
 __all__ = [
     "BfmConverter",
@@ -34,6 +35,7 @@ __all__ = [
     "LandmarkFitSettings",
     "LandmarkModel",
     "SharedFit",
+    "ViewsFit",
     "bake",
     "bfm_vertices",
     "build_landmark_model",
@@ -43,6 +45,7 @@ __all__ = [
     "expected_params",
     "fit_landmarks",
     "fit_same_person",
+    "fit_views",
     "gaussian_prior",
     "landmark_error_percent",
     "landmark_points",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from flamehead.data import Camera, Fit, FlameParams, Observation, Posterior
 from flamehead.errors import InputError
@@ -193,14 +193,24 @@ def landmark_system(
     """The least-squares problem of one image around a state."""
     problem = landmark_residuals(prepared.model, targets, settings, free_focal=free_focal, prior_focal=prior_focal)
     residuals, jacobian = problem(state)
-    columns, pairs = prepared.model.columns, prepared.pairs
-    rows = {_NAMES[kind]: np.repeat(pairs.is_kind(kind), 2) for kind in _NAMES}
-    count = 2 * len(targets.seen)
-    seen = np.zeros(len(residuals), dtype=bool)
-    seen[:count] = np.repeat(targets.whitening.any(axis=(1, 2)), 2)
-    terms = {name: np.flatnonzero(seen[:count] & mask) for name, mask in rows.items()}
-    terms |= _prior_rows(columns, count, len(residuals), free_focal)
+    seen, terms = landmark_terms(prepared, targets.whitening, len(residuals), free_focal=free_focal)
     return linearize(residuals, jacobian, seen, terms, landmark_losses(targets, settings))
+
+
+def landmark_terms(
+    prepared: Prepared, whitening: Float[np.ndarray, "L 2 2"], count: int, *, views: int = 1, free_focal: bool = False
+) -> tuple[Bool[np.ndarray, "M"], dict[str, Int[np.ndarray, "_"]]]:
+    """Which of `count` residuals hold landmarks that were seen, and the rows of each term by name.
+
+    The landmarks of `views` images, one after the other, stand before the beliefs.
+    """
+    columns, pairs = prepared.model.columns, prepared.pairs
+    seen = np.zeros(count, dtype=bool)
+    start = 2 * len(whitening)
+    seen[:start] = np.repeat(whitening.any(axis=(1, 2)), 2)
+    kinds = {name: np.tile(np.repeat(pairs.is_kind(kind), 2), views) for kind, name in _NAMES.items()}
+    terms = {name: np.flatnonzero(seen[:start] & mask) for name, mask in kinds.items()}
+    return seen, terms | _prior_rows(columns, start, count, free_focal)
 
 
 def _prior_rows(columns: Columns, start: int, stop: int, free_focal: bool) -> dict[str, Int[np.ndarray, "K"]]:
@@ -330,6 +340,13 @@ def moved(state: HeadState, step: Float[np.ndarray, "N"], columns: Columns) -> H
         translation=state.translation * [1.0, 1.0, math.exp(zoom)] + step[columns.translation],
         log_focal=state.log_focal + zoom,
     )
+
+
+def believed(
+    columns: Columns, settings: LandmarkFitSettings
+) -> Callable[[HeadState], tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K N"]]]:
+    """Residuals of what is believed about a head, by the columns of `moved` without a focal length."""
+    return _prior(columns, settings, 0.0, False)
 
 
 def _prior(
