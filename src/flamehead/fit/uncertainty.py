@@ -287,7 +287,7 @@ def vertex_deviation(
     state = state_of(fit.params, columns)
     used = np.r_[tuple(columns[name] for name in ("shape", "expression", "translation", "root", "jaw", "eyes"))]
     if frame == "head":
-        state = HeadState(**(vars(state) | {"root": np.eye(3), "translation": np.zeros(3)}))
+        state = replace(state, root=np.eye(3), translation=np.zeros(3))
         used = np.setdiff1d(used, np.r_[columns["translation"], columns["root"]])
     factor = _root(posterior.covariance[np.ix_(used, used)])
     parts = [_deviation(flame, state, part, used, factor) for part in np.array_split(ids, 1 + len(ids) // _CHUNK)]

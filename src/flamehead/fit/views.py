@@ -97,9 +97,8 @@ class _Views:
     @property
     def losses(self) -> tuple[RobustBlock, ...]:
         """One block over the landmarks of all photos, which stand before the beliefs."""
-        whole = ImageTargets(
-            *(np.concatenate([getattr(t, k) for t in self.targets]) for k in ("seen", "whitening")), np.zeros(2)
-        )
+        seen, whitening = (np.concatenate([getattr(t, name) for t in self.targets]) for name in ("seen", "whitening"))
+        whole = ImageTargets(seen, whitening, np.zeros(2))
         return landmark_losses(whole, self.settings)
 
     def system(self, state: _State) -> System:

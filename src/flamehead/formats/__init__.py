@@ -4,7 +4,7 @@ A reader gives a small dataclass that mirrors its file, so that reading and writ
 and `params_to_x` go between it and `FlameParams`.
 """
 
-from flamehead.formats.calibrated import CalibratedCamera, CameraRig, read_camera_rig, undistort
+from flamehead.formats.calibrated import CalibratedCamera, CameraRig, read_camera_rig, undistort, undistort_image
 from flamehead.formats.cameras import (
     camera_to_opencv,
     camera_to_opengl,
@@ -157,6 +157,7 @@ __all__ = [
     "tracker_layout_to_params",
     "transforms_entry_to_camera",
     "undistort",
+    "undistort_image",
     "vhap_to_params",
     "weak_perspective_to_camera",
     "write_deca",

@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from flamehead.errors import InputError
 
-__all__ = ["CalibratedCamera", "CameraRig", "read_camera_rig", "undistort"]
+__all__ = ["CalibratedCamera", "CameraRig", "read_camera_rig", "undistort", "undistort_image"]
 
 _METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 _MODELS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4, "SIMPLE_RADIAL": 4, "RADIAL": 5}
@@ -91,7 +91,7 @@ def read_camera_rig(path: str | Path) -> CameraRig:
     direction = _one_of(content, "direction", ("world_to_camera", "camera_to_world"), path)
     if unit is not None and unit not in _METRES:
         raise InputError(f'The unit in {path} is {unit!r}, wanted "m", "cm", "mm", or null where it is not known.')
-    scale = _METRES.get(unit, 1.0)
+    scale = 1.0 if unit is None else _METRES[unit]
     cameras = {}
     for i, entry in enumerate(content["cameras"]):
         name, camera = _json_camera(entry, f"camera {i + 1} in {path}", scale, convention, direction)
@@ -120,6 +120,23 @@ def undistort(points: Float[np.ndarray, "*N 2"], camera: CalibratedCamera) -> Fl
     return bent * (r / np.where(wanted > 0.0, wanted, 1.0))[..., None] * focal + center
 
 
+def undistort_image(photo: Float[np.ndarray, "H W 3"], camera: CalibratedCamera) -> Float[np.ndarray, "H W 3"]:
+    """The photo as the same camera without distortion would have taken it; black where it saw nothing."""
+    from scipy.ndimage import map_coordinates
+
+    k1, k2 = camera.distortion
+    if k1 == 0.0 == k2:
+        return photo
+    focal, center = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
+    y, x = np.mgrid[: photo.shape[0], : photo.shape[1]] + 0.5
+    rays = (np.stack([x, y], axis=-1) - center) / focal
+    r2 = (rays**2).sum(axis=-1, keepdims=True)
+    # Pixel centres lie at +0.5, but the first sample of an array has the index 0.
+    where = rays * (1.0 + k1 * r2 + k2 * r2**2) * focal + center - 0.5
+    channels = [map_coordinates(photo[..., c], [where[..., 1], where[..., 0]], order=1) for c in range(3)]
+    return np.stack(channels, axis=-1).astype(photo.dtype)
+
+
 def _one_of(content: Mapping[str, Any], key: str, choices: tuple[str, ...], path: Path) -> str:
     value = content.get(key, choices[0])
     if value not in choices:
@@ -136,7 +153,10 @@ def _json_camera(entry: Any, what: str, scale: float, convention: str, direction
         rotation, translation = rotation.T, -rotation.T @ translation
     if convention == "opengl":
         rotation, translation = _OPENGL @ rotation, _OPENGL @ translation
-    size = tuple(int(n) for n in _numbers(entry, "size", (2,), what)) if "size" in entry else None
+    size = None
+    if entry.get("size") is not None:
+        width, height = _numbers(entry, "size", (2,), what)
+        size = (int(width), int(height))
     lens = _numbers(entry, "distortion", (2,), what) if "distortion" in entry else np.zeros(2)
     camera = CalibratedCamera(rotation, translation, matrix, size, (float(lens[0]), float(lens[1])))
     return entry["image"], _checked(camera, what)
