@@ -33,7 +33,8 @@ def shoot(tmp_path_factory):
         turn = FLIP @ Rotation.from_euler("yx", [yaw, 4.0], degrees=True).as_matrix().T
         place = np.array([0.02, -0.01, 0.65])
         matrix = np.array([[FOCAL, 0, 120], [0, FOCAL, 120], [0, 0, 1]])
-        camera = Camera(*map(torch.tensor, (turn, place, [FOCAL, FOCAL], [120.0, 120.0])), SIZE)
+        lens = torch.tensor([[FOCAL, FOCAL], [120.0, 120.0]], dtype=torch.float64)
+        camera = Camera(torch.tensor(turn), torch.tensor(place), lens[0], lens[1], SIZE)
         photos.append(folder / f"{name}.png")
         write_image(photos[-1], np.asarray(render(vertices, flame.faces, camera).image)[..., :3])
         x = marks @ turn.T + place

@@ -19,6 +19,12 @@ SIZE = (1000, 800)
 FLIP = np.diag([1.0, -1.0, -1.0])
 
 
+def told(fit):
+    """The posterior of a fit that has one."""
+    assert fit.posterior is not None
+    return fit.posterior
+
+
 def rig(angles, *, distance=0.8, distortion=(0.0, 0.0)):
     """Cameras on an arc around a place beside the origin of a world of their own, looking at it a little off centre."""
     place, cameras = np.array([0.3, 1.6, -0.2]), []
@@ -70,7 +76,7 @@ def scene(head, angles=(-30.0, 0.0, 35.0), *, seed=0, noise=0.3, distortion=(0.0
 
 def apart(prepared, fit, points):
     """Mean distance of fitted and true landmarks in the world, millimetres."""
-    state = state_of(fit.params, fit.posterior.columns)
+    state = state_of(fit.params, told(fit).columns)
     return 1000 * np.linalg.norm(landmark_positions(prepared.everything, state) - points, axis=1).mean()
 
 
@@ -82,12 +88,12 @@ def test_the_head_comes_back_in_the_world(head, angles, distortion):
     assert found.status.converged and found.metres_per_unit == 1.0 and len(found.fits) == len(angles)
     assert apart(prepared, found.fits[0], points) < 2.5
     turned = np.rad2deg(
-        np.linalg.norm(log(state_of(found.fits[0].params, found.fits[0].posterior.columns).root @ state.root.T))
+        np.linalg.norm(log(state_of(found.fits[0].params, told(found.fits[0]).columns).root @ state.root.T))
     )
     assert turned < 1.5
     for fit in found.fits:
         placed = fit.camera.project(
-            torch.as_tensor(landmark_positions(prepared.everything, state_of(fit.params, fit.posterior.columns)))
+            torch.as_tensor(landmark_positions(prepared.everything, state_of(fit.params, told(fit).columns)))
         )
         np.testing.assert_allclose(placed.numpy(), fit.fitted, atol=1e-6)
 
@@ -99,7 +105,7 @@ def test_more_is_known_than_from_one_photo(head):
     both = [vertex_deviation(head, fit, vertices=ids, frame="world") for fit in (views, alone)]
     assert np.linalg.norm(both[0]) < 0.3 * np.linalg.norm(both[1])
     # The truth lies where it should.
-    fitted = landmark_positions(prepared.everything, state_of(views.params, views.posterior.columns))
+    fitted = landmark_positions(prepared.everything, state_of(views.params, told(views).columns))
     assert np.mean(np.abs(1000 * (fitted - points)[ids]) < 2.5 * both[0]) > 0.9
 
 
@@ -110,7 +116,7 @@ def test_an_unknown_scale_is_estimated(head, unit):
     found = fit_views(head, seen, scaled, metric=False)
     assert found.metres_per_unit * unit == pytest.approx(1.0, abs=0.12)
     assert apart(prepared, found.fits[0], points * found.metres_per_unit * unit) < 3.0
-    assert found.fits[0].posterior.deviation["log_scale"][0] < 0.1
+    assert told(found.fits[0]).deviation["log_scale"][0] < 0.1
 
 
 def inverse(camera):

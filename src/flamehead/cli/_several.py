@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,10 +59,14 @@ def fit_together(command: FitPhotos) -> int:
         seen = [_see(command, image) for image in command.images]
         flame = _prepare(command, flame, wait)
     folders = _folders_of(command.images, command.out)
+    start = time.perf_counter()
     if rig is None:
         head, fits = _same_person(flame, seen)
     else:
         head, seen, fits = _views(flame, seen, rig)
+    # The solve is one for all photos, so each report tells the time of all.
+    together = time.perf_counter() - start
+    seen = [replace(one, seconds={**one.seconds, "fit_all": together}) for one in seen]
     return _save(command, flame, head, seen, fits, folders)
 
 
@@ -131,7 +136,7 @@ def _save(
 
     reports = []
     for one, fit, folder in zip(seen, found.fits, folders, strict=True):
-        result = ImageFit(fit, flame, one.photo, one.image, one.focal_source, {**one.seconds, "fit": 0.0})
+        result = ImageFit(fit, flame, one.photo, one.image, one.focal_source, one.seconds)
         reports.append(save_image_fit(result, folder))
         if not command.quiet:
             error = reports[-1]["landmark_error_percent"]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -294,9 +294,7 @@ def vertex_deviation(
     return 1000.0 * np.concatenate(parts)
 
 
-def describe_uncertainty(
-    flame: Flame, fit: Fit, *, vertices: Int[np.ndarray, "K"] | None = None
-) -> dict[str, float | list[str] | dict[str, float] | None]:
+def describe_uncertainty(flame: Flame, fit: Fit, *, vertices: Int[np.ndarray, "K"] | None = None) -> dict[str, Any]:
     """What `report.json` says about a fit's posterior; nothing for a fit that holds none.
 
     Args:
