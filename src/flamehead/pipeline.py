@@ -20,7 +20,13 @@ from flamehead.builtin import SOURCE, builtin_head
 from flamehead.data import Camera, Fit, FlameParams, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import FlameheadError, InputError
-from flamehead.fit import IdentityPrior, LandmarkFitSettings, fit_landmarks, landmark_error_percent
+from flamehead.fit import (
+    IdentityPrior,
+    LandmarkFitSettings,
+    describe_uncertainty,
+    fit_landmarks,
+    landmark_error_percent,
+)
 from flamehead.fit.appearance import Appearance, load_appearance
 from flamehead.fit.painted import paint_head
 from flamehead.fit.photometric import PhotometricFit, PhotometricSettings, fit_photometric
@@ -407,6 +413,7 @@ def _report(result: ImageFit) -> dict[str, Any]:
             "score": fit.observation.score,
             "fitted": len(fit.landmark_ids),
         },
+        "uncertainty": describe_uncertainty(result.flame, fit, vertices=_sample(result.flame)),
         **photometric,
         "warnings": _warnings(fit, error, largest, by_pixels=result.pixels is not None),
     }
@@ -426,6 +433,12 @@ def _pixel_report(fit: Fit, pixels: FittedPixels) -> dict[str, Any]:
         "albedo": found.albedo,
         "light": found.light,
     }
+
+
+def _sample(flame: Flame) -> Int[np.ndarray, "K"]:
+    """Some 150 vertices of the face, or of the head where a model has no regions."""
+    face = np.asarray(flame.regions.get("face", np.arange(len(flame.template))))
+    return face[:: 1 + len(face) // 150]
 
 
 def _landmark_error(fit: Fit) -> float | None:

@@ -32,7 +32,8 @@ class FitPhotos:
     """Fit a head to the face in each photo.
 
     One photo: the files go into DIR. Several: into a folder each, named after the photo. Per photo: params.npz,
-    mesh.obj and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json.
+    mesh.obj and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json. With --same-person and
+    --cameras, DIR also gets what the photos share: params.npz, a mesh, sheet.png, report.json.
     """
 
     images: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO ...")]]
@@ -44,7 +45,8 @@ class FitPhotos:
     flame_variant: FlameVariant = "unknown"
     """The release of the model, where its file does not say it; 2023-no-jaw keeps the jaw still."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Landmarks of the one photo (npy, npz or json with 68, 105, 468 or 478 points) instead of the detector."""
+    """Landmarks of the one photo (npy, npz or json with 68, 105, 468 or 478 points) instead of the detector; a folder
+    of such files, named as the photos, with --same-person or --cameras."""
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Focal length in pixels (mm * image width / sensor width); by default from EXIF, else estimated."""
     face: Annotated[int, tyro.conf.arg(metavar="N")] = 0
@@ -66,11 +68,19 @@ class FitPhotos:
     """Texture coordinates for a texture file that holds none, such as head_template.obj."""
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """With --photometric, for one photo: a picture of its size, white where pixels count."""
+    same_person: bool = False
+    """All photos show one person: one identity, and pose, expression and lens of each photo."""
+    cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """All photos were taken at once by known cameras (JSON with K, R, t, or a COLMAP text folder): one head in all."""
     quiet: bool = False
     """Print nothing but errors."""
 
     def run(self) -> int:
         _check(self)
+        if self.same_person or self.cameras is not None:
+            from flamehead.cli._several import fit_together
+
+            return fit_together(self)
         found = [(image, folder, _absent(image)) for image, folder in zip(self.images, _folders(self), strict=True)]
         failed = [(image, sentence) for image, _, sentence in found if sentence]
         if len(failed) < len(found):
@@ -83,7 +93,8 @@ def _check(command: FitPhotos) -> None:
     """What can be known to be wrong before anything is imported or computed."""
     if not command.images:
         raise UsageError("No photo was given; the usage is: flamehead fit IMAGE... --out DIR")
-    if command.landmarks is not None and len(command.images) > 1:
+    together = command.same_person or command.cameras is not None
+    if command.landmarks is not None and len(command.images) > 1 and not together:
         raise InputError(f"One landmark file cannot serve {len(command.images)} photos; fit them one by one.")
     if command.face < 0:
         raise InputError(f"Asked for face {command.face}; give 0 for the largest, 1 for the next, and so on.")
@@ -92,6 +103,9 @@ def _check(command: FitPhotos) -> None:
     if command.flame_variant != "unknown" and command.model is None:
         raise InputError("--flame-variant says what a licensed model is; name the model with --model, or leave it out.")
     _check_pixels(command)
+    if together and (command.photometric or command.init is not None):
+        option = "--photometric" if command.photometric else "--init"
+        raise InputError(f"{option} works on single photos; leave it out, or fit the photos without the other option.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
     built_in, weight = command.model is None, command.identity_weight

@@ -35,7 +35,10 @@ from flamehead.fit.scan_distance import ScanDistances, face_sphere, scan_distanc
 from flamehead.fit.scan_landmarks import ScanLandmarks, find_scan_landmarks
 from flamehead.fit.scan_samples import Scan, clean_scan
 from flamehead.fit.scan_units import ScanUnit, guess_unit
+from flamehead.fit.several import SharedFit, fit_same_person
+from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
 from flamehead.fit.unwrap import PhotoTexture, unwrap_photo
+from flamehead.fit.views import ViewsFit, fit_views
 
 __all__ = [
     "CAMERA_FROM_MODEL",
@@ -68,6 +71,8 @@ __all__ = [
     "ScanStage",
     "ScanUnit",
     "TextureSpace",
+    "SharedFit",
+    "ViewsFit",
     "bake",
     "bfm_vertices",
     "build_landmark_model",
@@ -82,6 +87,10 @@ __all__ = [
     "fit_points",
     "fit_registered",
     "free_vertices",
+    "describe_uncertainty",
+    "expected_params",
+    "fit_same_person",
+    "fit_views",
     "gaussian_prior",
     "guess_unit",
     "landmark_error_percent",
@@ -99,4 +108,5 @@ __all__ = [
     "soft_limits",
     "texture_space",
     "unwrap_photo",
+    "vertex_deviation",
 ]
