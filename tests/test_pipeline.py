@@ -73,6 +73,7 @@ def test_the_report_holds_what_it_promises(known, saved):
         "loss": float,
         "camera": dict,
         "landmarks": dict,
+        "uncertainty": dict,
         "warnings": list,
         "seconds": dict,
     }

@@ -6,7 +6,9 @@ Units are metres and radians. Model space: x to the subject's left, y up, z out 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch import Tensor
 from flamehead.geometry.camera import project, world_to_camera
 from flamehead.solve import Status
 
-__all__ = ["Camera", "Fit", "FlameParams", "LandmarkScheme", "Observation"]
+__all__ = ["Camera", "Fit", "FlameParams", "LandmarkScheme", "Observation", "Posterior", "TermResidual"]
 
 LandmarkScheme = Literal["ibug68", "mediapipe105", "mediapipe468", "mediapipe478"]
 """Which points a set of landmarks holds, and in which order."""
@@ -113,6 +115,46 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class TermResidual:
+    """How well one term of a fit, such as the nose's landmarks or the prior of the jaw, is met."""
+
+    count: int
+    """Residuals in the term; points that were not seen are not counted."""
+    rms: float
+    """Root mean square in the standard deviations that the fit assumes; 1 is as expected of landmarks."""
+    cost: float
+    """Share of the loss, 0.5 * sum of squares with the robust weights."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What a fit knows about its unknowns: a Gaussian around the solution, in the fit's own float64 unknowns."""
+
+    residuals: Mapping[str, TermResidual]
+    """By term: landmarks first, then beliefs."""
+    noise: float
+    """The landmarks' noise, estimated from their residuals, over the assumed one; 1 is as assumed."""
+    covariance: Float[np.ndarray, "N N"]
+    """Of all unknowns, in the order of `columns`."""
+    columns: Mapping[str, slice]
+    """Rows and columns of each unknown: `shape`, `expression`, `translation` (metres), `root` (a small rotation about
+    the world's axes, radians), `jaw`, `eyes` (left pitch and yaw, right pitch and yaw), and `log_focal` if it was
+    estimated. The neck and the components that a fit leaves at zero are taken as known."""
+    shift: Float[np.ndarray, "N"]
+    """Posterior mean minus solution: the most probable head is a little too near and too small, because a nearer head
+    needs fewer of its coefficients. `flamehead.fit.expected_params` applies it; intervals have the mean in their
+    middle."""
+    warnings: tuple[str, ...] = ()
+    """What the observation does not tell, one sentence each."""
+
+    @property
+    def deviation(self) -> dict[str, Float[np.ndarray, "_"]]:
+        """Standard deviation of each unknown, by its name."""
+        all_of_them = np.sqrt(np.maximum(self.covariance.diagonal(), 0.0))
+        return {name: all_of_them[where] for name, where in self.columns.items()}
+
+
+@dataclass(frozen=True)
 class Fit:
     """A head fitted to one observation."""
 
@@ -127,6 +169,13 @@ class Fit:
     """The model's landmarks in pixels, in the observation's order; NaN where the model has no such point."""
     fingerprint: str
     """Fingerprint of the model that `params` belong to."""
+    evidence: Callable[[], Posterior] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    """Computes `posterior`; None where the recipe keeps none."""
+
+    @cached_property
+    def posterior(self) -> Posterior | None:
+        """What the fit knows and what it does not; computed when first asked for, None where nothing was kept."""
+        return None if self.evidence is None else self.evidence()
 
     @property
     def landmark_ids(self) -> Int[np.ndarray, "K"]:

@@ -6,24 +6,36 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from flamehead._types import StrPath
 from flamehead.builtin import SOURCE, builtin_head
-from flamehead.data import Fit, FlameParams, Observation
+from flamehead.data import Camera, Fit, FlameParams, Observation
 from flamehead.detect import detect_face
 from flamehead.errors import FlameheadError, InputError
-from flamehead.fit import IdentityPrior, LandmarkFitSettings, fit_landmarks, landmark_error_percent
+from flamehead.fit import (
+    IdentityPrior,
+    LandmarkFitSettings,
+    describe_uncertainty,
+    fit_landmarks,
+    landmark_error_percent,
+)
+from flamehead.fit.appearance import Appearance, load_appearance
+from flamehead.fit.painted import paint_head
+from flamehead.fit.photometric import PhotometricFit, PhotometricSettings, fit_photometric
+from flamehead.fit.unwrap import unwrap_photo
 from flamehead.geometry.landmark_sets import FACE_OVAL, LEFT_IRIS, MEDIAPIPE_105, RIGHT_IRIS
 from flamehead.geometry.rotation import exp
 from flamehead.io import (
+    SavedAppearance,
+    UvMap,
     atomic_folder,
     read_focal,
     read_image,
@@ -34,11 +46,23 @@ from flamehead.io import (
     write_landmarks,
     write_obj,
     write_ply,
+    write_textured_obj,
 )
 from flamehead.model import Flame, load_flame
 from flamehead.render import overlay_sheet
+from flamehead.render.sheet import Layer
 
-__all__ = ["FocalSource", "ImageFit", "SeenImage", "fit_image", "fit_seen", "save_image_fit", "see_image"]
+__all__ = [
+    "FittedPixels",
+    "FocalSource",
+    "ImageFit",
+    "PixelOptions",
+    "SeenImage",
+    "fit_image",
+    "fit_seen",
+    "save_image_fit",
+    "see_image",
+]
 
 _LARGEST_ERROR = 5.0
 """Percent of the eye distance; faces stay below 2, and what is no face lies above 15."""
@@ -75,6 +99,32 @@ class ImageFit:
     focal_source: FocalSource
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by stage."""
+    pixels: FittedPixels | None = None
+    """What a photometric fit added; `fit` is then its result."""
+
+
+@dataclass(frozen=True)
+class PixelOptions:
+    """That a photo is fitted by its pixels, too, and how."""
+
+    texture: StrPath | None = None
+    """A texture space of FLAME for a licensed model; the built-in head has its own."""
+    uv: StrPath | None = None
+    """An OBJ with texture coordinates, for a texture file that holds none."""
+    mask: StrPath | None = None
+    """A picture of the photo's size, white where pixels count."""
+    settings: PhotometricSettings | None = None
+
+
+@dataclass(frozen=True)
+class FittedPixels:
+    """The photometric part of a fit."""
+
+    result: PhotometricFit
+    appearance: Appearance
+    landmarks_before: Float[np.ndarray, "L 2"]
+    """`fitted` of the landmark fit that it began with."""
+    mask: Bool[np.ndarray, "H W"] | None = None
 
 
 def fit_image(
@@ -85,6 +135,7 @@ def fit_image(
     focal: float | None = None,
     face: int = 0,
     settings: LandmarkFitSettings | None = None,
+    photometric: PixelOptions | None = None,
 ) -> ImageFit:
     """Fit a head to the face in a photo.
 
@@ -95,6 +146,7 @@ def fit_image(
         focal: Focal length in pixels; by default the one in the photo's EXIF data, else it is estimated with a prior.
         face: Which face, 0 being the largest.
         settings: Of the landmark fit.
+        photometric: Go on from the landmarks to the pixels, with albedo and light; None does not.
 
     Raises:
         InputError: The photo or the landmark file cannot be used.
@@ -107,7 +159,7 @@ def fit_image(
         'Converged: the cost fell by less than the tolerance after 7 iterations.'
     """
     seen = see_image(image, landmarks=landmarks, focal=focal, face=face)
-    return fit_seen(seen, flame=flame, settings=settings)
+    return fit_seen(seen, flame=flame, settings=settings, photometric=photometric)
 
 
 def see_image(
@@ -142,6 +194,7 @@ def fit_seen(
     settings: LandmarkFitSettings | None = None,
     start: FlameParams | None = None,
     identity_prior: IdentityPrior | None = None,
+    photometric: PixelOptions | None = None,
 ) -> ImageFit:
     """The second half of `fit_image`; `start` and `identity_prior` as in `fit_landmarks`.
 
@@ -161,13 +214,49 @@ def fit_seen(
             start=start,
             identity_prior=identity_prior,
         )
-    return ImageFit(fit, flame, seen.photo, seen.image, seen.focal_source, seconds)
+    result = ImageFit(fit, flame, seen.photo, seen.image, seen.focal_source, seconds)
+    return result if photometric is None else _fit_pixels(result, photometric)
+
+
+def _fit_pixels(start: ImageFit, options: PixelOptions) -> ImageFit:
+    """Refine a landmark fit by the photo's pixels."""
+    seconds = dict(start.seconds)
+    with _timed(seconds, "load_texture"):
+        appearance = _appearance(start.flame, options.texture, options.uv)
+        mask = None if options.mask is None else _read_mask(options.mask, start.photo.shape[:2])
+    with _timed(seconds, "photometric"):
+        found = fit_photometric(
+            start.flame, start.photo, start.fit.observation, start.fit, appearance.space, mask=mask,
+            settings=options.settings,
+        )  # fmt: skip
+    pixels = FittedPixels(found, appearance, start.fit.fitted, mask)
+    return replace(start, fit=found.fit, seconds=seconds, pixels=pixels)
+
+
+@lru_cache(maxsize=1)
+def _appearance(flame: Flame, texture: StrPath | None, uv: StrPath | None) -> Appearance:
+    # The next photo of a row is fitted with the same colours, and they take a second to load.
+    return load_appearance(flame, texture, uv=uv)
+
+
+def _read_mask(path: StrPath, size: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
+    """Pixels that a mask file leaves."""
+    mask = read_image(Path(path)).mean(-1) > 0.5
+    if mask.shape != size:
+        raise InputError(
+            f"The mask {path} has {mask.shape[1]} x {mask.shape[0]} pixels, but the photo has {size[1]} x {size[0]}; "
+            "give a mask of the photo's size."
+        )
+    if not mask.any():
+        raise InputError(f"The mask {path} is black everywhere; make the pixels white that may count.")
+    return mask
 
 
 def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Write `params.npz`, `mesh.obj`, `mesh.ply`, `overlay.png`, `landmarks.npz` and `report.json`, all or nothing.
 
-    The mesh is the posed head in camera-aligned world space (metres, y up), as the overlay shows it.
+    The mesh is the posed head in camera-aligned world space (metres, y up), as the overlay shows it. A photometric fit
+    also gets `texture.png` (its albedo) and `photo_texture.png`, which `mesh.obj` shows through `mesh.mtl`.
 
     Args:
         result: What to write.
@@ -192,8 +281,13 @@ def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, A
     with atomic_folder(folder) as stage, _disk_errors_explained(folder):
         with _timed(seconds, "write"):
             points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()
-            save_fit(stage / "params.npz", fit, model_source=flame.arrays.source)
-            write_obj(stage / "mesh.obj", points, faces, colors=flame.colors)
+            save_fit(
+                stage / "params.npz", fit, model_source=flame.arrays.source, appearance=_saved_appearance(result.pixels)
+            )
+            if result.pixels is None:
+                write_obj(stage / "mesh.obj", points, faces, colors=flame.colors)
+            else:
+                _write_textures(result, result.pixels, points, stage)
             write_ply(stage / "mesh.ply", points, faces, colors=flame.colors)
             write_image(stage / "overlay.png", sheet)
             seen = fit.observation
@@ -208,6 +302,24 @@ def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, A
         report["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
         write_json(stage / "report.json", report)
     return report
+
+
+def _saved_appearance(pixels: FittedPixels | None) -> SavedAppearance | None:
+    if pixels is None:
+        return None
+    return SavedAppearance(pixels.result.albedo, pixels.result.light, _text(pixels.appearance.source))
+
+
+def _write_textures(result: ImageFit, pixels: FittedPixels, points: Float[np.ndarray, "V 3"], stage: Path) -> None:
+    """The fitted albedo, the unwrapped photo, and the mesh that wears it."""
+    found, appearance = pixels.result, pixels.appearance
+    unwrapped = unwrap_photo(
+        result.flame, result.photo, result.fit, appearance, found.albedo, found.light, mask=pixels.mask
+    )
+    write_image(stage / "texture.png", appearance.picture(found.albedo))
+    uv_map = UvMap(appearance.uv, appearance.uv_faces, unwrapped.image)
+    faces = result.flame.faces.cpu().numpy()
+    write_textured_obj(stage / "mesh.obj", points, faces, uv_map=uv_map, picture_name="photo_texture.png")
 
 
 def _check_focal(focal: float, size: tuple[int, int]) -> None:
@@ -237,7 +349,24 @@ def _overlay(result: ImageFit) -> Float[np.ndarray, "h w 3"]:
         fitted=fit.fitted[shown],
         colors=flame.colors if flame.paint is None else flame.paint,
         rotation=exp(fit.params.root),
+        layers=None if result.pixels is None else _layers(result, result.pixels),
     )
+
+
+def _layers(result: ImageFit, pixels: FittedPixels) -> dict[str, Layer]:
+    """The painted face with its light, and without."""
+
+    def layer(light: Float[np.ndarray, "9 3"] | None) -> Layer:
+        def paint(camera: Camera) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+            found = pixels.result
+            painted = paint_head(
+                result.flame, found.fit.params, camera, pixels.appearance.space, found.albedo, light, samples=2
+            )
+            return painted.image, painted.alpha
+
+        return paint
+
+    return {"Albedo and light": layer(pixels.result.light), "Albedo": layer(None)}
 
 
 @lru_cache(maxsize=1)
@@ -259,6 +388,7 @@ def _report(result: ImageFit) -> dict[str, Any]:
     fit, camera = result.fit, result.fit.camera
     error = _landmark_error(fit)
     largest = max(float(c.abs().max()) if c.numel() else 0.0 for c in (fit.params.shape, fit.params.expression))
+    photometric = {} if result.pixels is None else {"photometric": _pixel_report(fit, result.pixels)}
     return {
         "image": _text(result.image),
         "model": _text(result.flame.arrays.source),
@@ -283,8 +413,32 @@ def _report(result: ImageFit) -> dict[str, Any]:
             "score": fit.observation.score,
             "fitted": len(fit.landmark_ids),
         },
-        "warnings": _warnings(fit, error, largest),
+        "uncertainty": describe_uncertainty(result.flame, fit, vertices=_sample(result.flame)),
+        **photometric,
+        "warnings": _warnings(fit, error, largest, by_pixels=result.pixels is not None),
     }
+
+
+def _pixel_report(fit: Fit, pixels: FittedPixels) -> dict[str, Any]:
+    """What the pixels changed."""
+    found, start = pixels.result, replace(fit, fitted=pixels.landmarks_before)
+    return {
+        "l1_before": found.before.l1,
+        "l1_after": found.after.l1,
+        "psnr_before": found.before.psnr,
+        "psnr_after": found.after.psnr,
+        "pixels": found.after.pixels,
+        "landmark_error_percent_before": _landmark_error(start),
+        "texture": _text(pixels.appearance.source),
+        "albedo": found.albedo,
+        "light": found.light,
+    }
+
+
+def _sample(flame: Flame) -> Int[np.ndarray, "K"]:
+    """Some 150 vertices of the face, or of the head where a model has no regions."""
+    face = np.asarray(flame.regions.get("face", np.arange(len(flame.template))))
+    return face[:: 1 + len(face) // 150]
 
 
 def _landmark_error(fit: Fit) -> float | None:
@@ -295,7 +449,7 @@ def _landmark_error(fit: Fit) -> float | None:
         return None
 
 
-def _warnings(fit: Fit, error: float | None, largest: float) -> list[str]:
+def _warnings(fit: Fit, error: float | None, largest: float, *, by_pixels: bool) -> list[str]:
     """Why a fit that ended well may be wrong all the same, one sentence each."""
     found = []
     # Mirrored landmarks fit well, but only the inside of a head that looks away.
@@ -303,7 +457,8 @@ def _warnings(fit: Fit, error: float | None, largest: float) -> list[str]:
         found.append("An outer eye corner was not seen, so the landmark error is unknown; check the overlay.")
     if (error is not None and error > _LARGEST_ERROR) or not _faces_camera(fit):
         found.append("The landmarks do not look like a face seen from the front half; check the overlay.")
-    if not fit.status.converged:
+    # Pixels are followed for a set number of steps, however far they lead.
+    if not fit.status.converged and not by_pixels:
         found.append(f"The fit is not finished: {fit.status}")
     if not largest < _LARGEST_COEFFICIENT:
         found.append(f"A coefficient is at its limit ({largest:.1f} standard deviations); the shape is not credible.")

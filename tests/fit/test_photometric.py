@@ -8,14 +8,16 @@ import torch
 
 from flamehead.builtin.albedo_space import builtin_albedo
 from flamehead.data import Camera, Fit, FlameParams, Observation
+from flamehead.errors import InputError
 from flamehead.fit import _cpu_pixels as kernels
 from flamehead.fit import fit_landmarks
 from flamehead.fit._so3 import exp, log
-from flamehead.fit.landmark_model import HeadState
+from flamehead.fit.landmark_model import HeadState, landmark_points
 from flamehead.fit.photometric import PhotometricSettings, fit_photometric, head_state
 from flamehead.fit.pixels import (
     PixelState,
     TextureSpace,
+    _by_head,
     face_surface,
     image_level,
     pixel_equations,
@@ -76,7 +78,7 @@ def picture(flame, surface, texture, state: PixelState, size: int = 128) -> np.n
     """The model's own picture of a state, grey where the face is not."""
     image = np.full((size, size, 3), 0.5, np.float32)
     seen = see(posed(flame, state.head), surface, level(image), focal=float(np.exp(state.head.log_focal)))
-    albedo, light = state.albedo.astype(np.float32), state.light.astype(np.float32)
+    albedo, light = state.albedo.astype(np.float32), np.ascontiguousarray(state.light.T, dtype=np.float32)
     kernels.shade_pixels(
         seen.ids, seen.barycentric, seen.inside, surface.faces, seen.normals, texture.uv, texture.mean, texture.basis,
         albedo, light, image,
@@ -189,3 +191,34 @@ def test_a_fit_survives_the_way_to_the_solver_and_back(flame):
     again = posed(flame, head_state(fit, 300, 100))
     with torch.no_grad():
         np.testing.assert_allclose(again, flame(fit.params).vertices.double().numpy(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"photo": np.zeros((10, 256, 3), np.float32)}, "its landmarks are of 256 x 256 pixels"),
+        ({"mask": np.ones((256, 250), dtype=bool)}, "give booleans of shape"),
+        ({"mask": np.zeros((256, 256), dtype=bool)}, "a mask that leaves it free"),
+        ({"settings": PhotometricSettings(sizes=(64,), iterations=(2, 2))}, "do not go together"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(flame, texture, change, sentence):
+    head = make_state(4, 0).head
+    seen = observation(flame, posed(flame, head), CAMERA, np.random.default_rng(0))
+    start = fit_landmarks(flame, seen, focal=500.0)
+    arguments = {"photo": np.zeros((256, 256, 3), np.float32), "mask": None, "settings": None} | change
+    with pytest.raises(InputError, match=sentence):
+        fit_photometric(
+            flame, arguments["photo"], seen, start, texture, mask=arguments["mask"], settings=arguments["settings"]
+        )
+    other = replace(start, fingerprint="another")
+    with pytest.raises(InputError, match="start from a fit of this model"):
+        fit_photometric(flame, np.zeros((256, 256, 3), np.float32), seen, other, texture)
+
+
+def test_derivatives_in_single_precision_are_those_of_the_landmarks(flame, surface):
+    head = make_state(6, 0).head
+    _, wanted = landmark_points(surface.model, head)
+    n = surface.model.columns.eyes.stop
+    found = _by_head(surface, head, n).reshape(-1, 3, n) * [[1.0], [-1.0], [-1.0]]
+    np.testing.assert_allclose(found, wanted[..., :n], rtol=0, atol=2e-6)

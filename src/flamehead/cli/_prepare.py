@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["built_in_head_coming", "compile_kernels", "compile_posing"]
+__all__ = ["built_in_head_coming", "compile_kernels", "compile_pixels", "compile_posing"]
 
 _BUILD = "from flamehead.builtin import builtin_head; builtin_head()"
 
@@ -53,5 +53,12 @@ def compile_kernels() -> None:
 def compile_posing() -> None:
     """Compile the kernels that pose heads, which one fit does without."""
     from flamehead.model._cpu import warmup
+
+    warmup()
+
+
+def compile_pixels() -> None:
+    """Compile the kernels of the photometric fit, which needs the built-in head and its colours."""
+    from flamehead.fit.warm import warmup
 
     warmup()

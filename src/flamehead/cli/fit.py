@@ -32,7 +32,8 @@ class FitPhotos:
     """Fit a head to the face in each photo.
 
     One photo: the files go into DIR. Several: into a folder each, named after the photo. Per photo: params.npz,
-    mesh.obj and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json.
+    mesh.obj and mesh.ply (with vertex colours), overlay.png, landmarks.npz, report.json. With --same-person and
+    --cameras, DIR also gets what the photos share: params.npz, a mesh, sheet.png, report.json.
     """
 
     images: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PHOTO ...")]]
@@ -44,7 +45,8 @@ class FitPhotos:
     flame_variant: FlameVariant = "unknown"
     """The release of the model, where its file does not say it; 2023-no-jaw keeps the jaw still."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Landmarks of the one photo (npy, npz or json with 68, 105, 468 or 478 points) instead of the detector."""
+    """Landmarks of the one photo (npy, npz or json with 68, 105, 468 or 478 points) instead of the detector; a folder
+    of such files, named as the photos, with --same-person or --cameras."""
     focal: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Focal length in pixels (mm * image width / sensor width); by default from EXIF, else estimated."""
     face: Annotated[int, tyro.conf.arg(metavar="N")] = 0
@@ -58,11 +60,27 @@ class FitPhotos:
     MICA, while DECA's is only the start."""
     force: bool = False
     """Let --init drive a model that its codes are not for; the head then looks like somebody else."""
+    photometric: bool = False
+    """Fit the pixels, too: albedo, light and finer shape; adds texture.png, photo_texture.png and mesh.mtl."""
+    texture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --photometric and a licensed model: FLAME_texture.npz, AlbedoMM's or the BFM's albedo."""
+    uv: Annotated[Path | None, tyro.conf.arg(metavar="OBJ")] = None
+    """Texture coordinates for a texture file that holds none, such as head_template.obj."""
+    mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --photometric, for one photo: a picture of its size, white where pixels count."""
+    same_person: bool = False
+    """All photos show one person: one identity, and pose, expression and lens of each photo."""
+    cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """All photos were taken at once by known cameras (JSON with K, R, t, or a COLMAP text folder): one head in all."""
     quiet: bool = False
     """Print nothing but errors."""
 
     def run(self) -> int:
         _check(self)
+        if self.same_person or self.cameras is not None:
+            from flamehead.cli._several import fit_together
+
+            return fit_together(self)
         found = [(image, folder, _absent(image)) for image, folder in zip(self.images, _folders(self), strict=True)]
         failed = [(image, sentence) for image, _, sentence in found if sentence]
         if len(failed) < len(found):
@@ -75,17 +93,37 @@ def _check(command: FitPhotos) -> None:
     """What can be known to be wrong before anything is imported or computed."""
     if not command.images:
         raise UsageError("No photo was given; the usage is: flamehead fit IMAGE... --out DIR")
-    if command.landmarks is not None and len(command.images) > 1:
+    together = command.same_person or command.cameras is not None
+    if command.landmarks is not None and len(command.images) > 1 and not together:
         raise InputError(f"One landmark file cannot serve {len(command.images)} photos; fit them one by one.")
     if command.face < 0:
         raise InputError(f"Asked for face {command.face}; give 0 for the largest, 1 for the next, and so on.")
     if command.landmarks is not None and command.face:
         raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
     check_variant(command.flame_variant, command.model)
+    _check_pixels(command)
+    if together and (command.photometric or command.init is not None):
+        option = "--photometric" if command.photometric else "--init"
+        raise InputError(f"{option} works on single photos; leave it out, or fit the photos without the other option.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
     built_in, weight = command.model is None, command.identity_weight
     check_init(command.init, command.checkpoint, weight, force=command.force, built_in=built_in)
+
+
+def _check_pixels(command: FitPhotos) -> None:
+    for name in ("texture", "uv", "mask"):
+        if getattr(command, name) is not None and not command.photometric:
+            raise InputError(f"--{name} belongs to the photometric fit; add --photometric, or leave it out.")
+    if command.mask is not None and len(command.images) > 1:
+        raise InputError(f"One mask cannot serve {len(command.images)} photos; fit them one by one.")
+    if command.photometric and command.model is not None and command.texture is None:
+        raise InputError(
+            "--photometric with a licensed model needs its colours: name FLAME_texture.npz or another texture space by "
+            "--texture, or leave --model out to use the built-in head."
+        )
+    if command.texture is not None and command.model is None:
+        raise InputError("--texture lies on FLAME's mesh; name the model with --model, or leave it out.")
 
 
 def _absent(image: Path) -> str | None:
@@ -146,8 +184,9 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
     # A licensed file is opened at once: a wrong one is refused before any photo is read.
     flame = None if command.model is None else _open_model(command)
     with built_in_head_coming(wanted=flame is None) as wait, _progress(len(jobs), quiet=command.quiet) as advance:
-        from flamehead.pipeline import fit_seen, save_image_fit, see_image
+        from flamehead.pipeline import PixelOptions, fit_seen, save_image_fit, see_image
 
+        pixels = PixelOptions(command.texture, command.uv, command.mask) if command.photometric else None
         prepared, beginning = False, None
         if command.init is not None and command.checkpoint is not None:
             flame, prepared = _prepare(command, flame, wait), True
@@ -159,7 +198,7 @@ def _fit_all(command: FitPhotos, jobs: list[tuple[Path, Path]]) -> _Failed:
                 if not prepared:
                     flame, prepared = _prepare(command, flame, wait), True
                 start, prior, started = (None, None, None) if beginning is None else beginning.of(seen)
-                result = fit_seen(seen, flame=flame, start=start, identity_prior=prior)
+                result = fit_seen(seen, flame=flame, start=start, identity_prior=prior, photometric=pixels)
                 report = save_image_fit(result, folder, started=started)
             # Only what is wrong with this photo: without a detector, for example, the next one fails as well.
             except InputError as error:
@@ -227,6 +266,13 @@ def _outcome(command: FitPhotos, failed: _Failed) -> int:
 def _line(report: dict[str, Any], folder: Path) -> str:
     name, error = Path(report["image"]).name, report["landmark_error_percent"]
     known = "unknown" if error is None else f"{error:.2f} % of the eye distance"
+    if "photometric" in report:
+        pixels, seconds = report["photometric"], report["seconds"]
+        return (
+            f"{name}: colours off by {pixels['l1_before']:.3f}, then {pixels['l1_after']:.3f} (PSNR "
+            f"{pixels['psnr_before']:.1f}, then {pixels['psnr_after']:.1f} dB), landmark error {known}, "
+            f"{1000 * (seconds['fit'] + seconds['photometric']):.0f} ms -> {folder}"
+        )
     return (
         f"{name}: landmark error {known}, {report['iterations']} iterations, "
         f"{1000 * report['seconds']['fit']:.0f} ms -> {folder}"

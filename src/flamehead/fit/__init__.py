@@ -1,7 +1,9 @@
 """Recipes that fit a head to what was seen, and the residuals they are made of."""
 
+from flamehead.fit.appearance import Appearance, load_appearance
 from flamehead.fit.bfm import BfmConverter, BfmFit, bfm_vertices, convert_bfm, prepare_bfm, recognize_bfm
 from flamehead.fit.bfm_colors import convert_bfm_colors
+from flamehead.fit.custom import CustomFit, Guess, fit_custom
 from flamehead.fit.identity_prior import IdentityPrior
 from flamehead.fit.landmark_model import (
     Columns,
@@ -15,6 +17,9 @@ from flamehead.fit.landmark_model import (
 from flamehead.fit.landmarks import LandmarkFitSettings, fit_landmarks
 from flamehead.fit.metrics import landmark_error_percent
 from flamehead.fit.offsets import OffsetSettings, free_vertices, mouth_intersections
+from flamehead.fit.painted import PaintedHead, PixelError, paint_head
+from flamehead.fit.photometric import PhotometricFit, PhotometricSettings, fit_photometric
+from flamehead.fit.pixels import TextureSpace, texture_space
 from flamehead.fit.points import PointFit, PointFitSettings, fit_points
 from flamehead.fit.registered import RegisteredFit, RegisteredFitSettings, fit_registered
 from flamehead.fit.residuals import (
@@ -30,18 +35,30 @@ from flamehead.fit.scan_distance import ScanDistances, face_sphere, scan_distanc
 from flamehead.fit.scan_landmarks import ScanLandmarks, find_scan_landmarks
 from flamehead.fit.scan_samples import Scan, clean_scan
 from flamehead.fit.scan_units import ScanUnit, guess_unit
+from flamehead.fit.several import SharedFit, fit_same_person
+from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
+from flamehead.fit.unwrap import PhotoTexture, unwrap_photo
+from flamehead.fit.views import ViewsFit, fit_views
 
 __all__ = [
     "CAMERA_FROM_MODEL",
+    "Appearance",
     "BfmConverter",
     "BfmFit",
     "Columns",
+    "CustomFit",
+    "Guess",
     "HeadState",
     "IdentityPrior",
     "ImageTargets",
     "LandmarkFitSettings",
     "LandmarkModel",
     "OffsetSettings",
+    "PaintedHead",
+    "PhotoTexture",
+    "PhotometricFit",
+    "PhotometricSettings",
+    "PixelError",
     "PointFit",
     "PointFitSettings",
     "RegisteredFit",
@@ -53,6 +70,9 @@ __all__ = [
     "ScanRegistration",
     "ScanStage",
     "ScanUnit",
+    "TextureSpace",
+    "SharedFit",
+    "ViewsFit",
     "bake",
     "bfm_vertices",
     "build_landmark_model",
@@ -61,16 +81,24 @@ __all__ = [
     "convert_bfm_colors",
     "face_sphere",
     "find_scan_landmarks",
+    "fit_custom",
     "fit_landmarks",
+    "fit_photometric",
     "fit_points",
     "fit_registered",
     "free_vertices",
+    "describe_uncertainty",
+    "expected_params",
+    "fit_same_person",
+    "fit_views",
     "gaussian_prior",
     "guess_unit",
     "landmark_error_percent",
     "landmark_points",
     "landmark_positions",
+    "load_appearance",
     "mouth_intersections",
+    "paint_head",
     "prepare_bfm",
     "project",
     "project_residuals",
@@ -78,4 +106,7 @@ __all__ = [
     "register_scan",
     "scan_distances",
     "soft_limits",
+    "texture_space",
+    "unwrap_photo",
+    "vertex_deviation",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.render.harmonics import HARMONIC_CONSTANTS
 
-__all__ = ["HARMONICS", "accumulate", "interior", "shade_pixels", "thin"]
+__all__ = ["HARMONICS", "accumulate", "by_coefficients", "interior", "shade_pixels", "thin"]
 
 HARMONICS = 9
 
@@ -63,6 +63,27 @@ def thin(inside, count, most):
                 seen %= count
 
 
+@compiled(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def _dot(a, b):
+    total = np.float32(0)
+    for k in range(b.shape[0]):
+        total += a[k] * b[k]
+    return total
+
+
+@compiled(nogil=True, error_model="numpy")
+def _fill_row(row, values, factor):
+    """The first numbers of a row."""
+    for k in range(values.shape[0]):
+        row[k] = factor * values[k]
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _add_row(row, values, factor):
+    for k in range(values.shape[0]):
+        row[k] += factor * values[k]
+
+
 @compiled(inline="always")
 def _encode(light):
     """sRGB of linear light, and its slope."""
@@ -106,8 +127,7 @@ def _surface(face, b, faces, normals, uv, mean, basis, alpha, harmonics, slopes,
         albedo[c] = (1 - t) * ((1 - s) * mean[i, j, c] + s * mean[i, j + 1, c]) + t * (
             (1 - s) * mean[i + 1, j, c] + s * mean[i + 1, j + 1, c]
         )
-        for k in range(alpha.shape[0]):
-            albedo[c] += basis[texel[0], texel[1], c, k] * alpha[k]
+        albedo[c] += _dot(basis[texel[0], texel[1], c], alpha)
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -123,18 +143,16 @@ def shade_pixels(ids, barycentric, inside, faces, normals, uv, mean, basis, alph
                 b[k] = barycentric[k, row, column]
             _surface(ids[row, column], b, faces, normals, uv, mean, basis, alpha, harmonics, slopes, albedo, texel)
             for c in range(3):
-                shading = np.float32(0)
-                for k in range(9):
-                    shading += light[k, c] * harmonics[k]
-                out[row, column, c] = _encode(max(albedo[c] * shading, _LEAST))[0]
+                out[row, column, c] = _encode(max(albedo[c] * _dot(light[c], harmonics), _LEAST))[0]
 
 
 @compiled(nogil=True, error_model="numpy")
 def accumulate(
     image, along_x, along_y, ids, barycentric, inside, local, faces, points, normals, uv, mean, basis, alpha, light,
-    focal, inverse_sigma, outlier, geometry, blocks, slopes_by_face, cross, own, own_slope,
+    focal, inverse_sigma, outlier, geometry, rows, pulls, corners, blocks,
+    slope_by_vertex, cross,
 ):  # fmt: skip
-    """Add every pixel to the normal equations; returns the robust cost and the number of pixels.
+    """Residuals of all pixels by albedo and light, and their sums by the vertices; robust cost and number of pixels.
 
     Args:
         image, along_x, along_y: sRGB and its derivatives per pixel, (H, W, 3).
@@ -149,16 +167,19 @@ def accumulate(
         inverse_sigma: 1 / noise of a channel.
         outlier: distance in sigmas at which a pixel loses its say (Geman-McClure).
         geometry: whether to fill in what belongs to the vertices.
-        blocks, slopes_by_face, cross: (F, 9, 9), (F, 9), (F, 9, A); A is the albedo's and the light's unknowns.
-        own, own_slope: (A, A), (A,).
+        rows, pulls: filled with a row for each pixel and channel, times the root of its weight, and with its residual
+            likewise, (3 P, A) and (3 P); A is at least the albedo's and the light's unknowns, the rest stays zero.
+        corners: of the faces in the blocks, as rows of what follows, (F, 3).
+        blocks: added to, by the coordinates of the face's corners, (F, 9, 9).
+        slope_by_vertex, cross: added to, (3 M) and (3 M, A).
     """
     n_alpha = alpha.shape[0]
     harmonics, slopes = np.zeros(9, np.float32), np.zeros((9, 3), np.float32)
     albedo, texel, b = np.zeros(3, np.float32), np.zeros(2, np.int64), np.zeros(3, np.float32)
     residual, shading, slope = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
-    turn, by_vertex = np.zeros((3, 9), np.float32), np.zeros(9, np.float32)
-    by_own = np.zeros(n_alpha + HARMONICS, np.float32)
+    turn, by_vertex = np.zeros((3, 9), np.float32), np.zeros((3, 9), np.float32)
     cost, count = 0.0, 0
+    depth = px = py = np.float32(1)
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):
             if not inside[row, column]:
@@ -169,19 +190,15 @@ def accumulate(
             _surface(face, b, faces, normals, uv, mean, basis, alpha, harmonics, slopes, albedo, texel)
             total = np.float32(0)
             for c in range(3):
-                shading[c] = np.float32(0)
-                for k in range(9):
-                    shading[c] += light[k, c] * harmonics[k]
+                shading[c] = _dot(light[c], harmonics)
                 value, slope[c] = _encode(max(albedo[c] * shading[c], _LEAST))
                 if albedo[c] * shading[c] < _LEAST:
                     slope[c] = np.float32(0)
                 residual[c] = (image[row, column, c] - value) * inverse_sigma
                 total += residual[c] * residual[c]
+            # The root of the weight, by which both the residual and its derivatives are multiplied.
             bounded = np.float32(1) / (np.float32(1) + total / (outlier * outlier))
-            weight = bounded * bounded
             cost += 0.5 * total * bounded
-            count += 1
-            here = local[face]
             i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
             if geometry:
                 _turning(points, i, j, k, turn)
@@ -190,41 +207,79 @@ def accumulate(
                 px = (b[0] * points[i, 0] + b[1] * points[j, 0] + b[2] * points[k, 0]) / depth
                 py = (b[0] * points[i, 1] + b[1] * points[j, 1] + b[2] * points[k, 1]) / depth
             for c in range(3):
-                steep = slope[c] * inverse_sigma
-                for m in range(n_alpha):
-                    by_own[m] = -steep * shading[c] * basis[texel[0], texel[1], c, m]
+                at = 3 * count + c
+                steep = bounded * slope[c] * inverse_sigma
+                _fill_row(rows[at], basis[texel[0], texel[1], c], -steep * shading[c])
                 for m in range(HARMONICS):
-                    by_own[n_alpha + m] = -steep * albedo[c] * harmonics[m]
-                _add_own(by_own, n_alpha, c, weight, weight * residual[c], own, own_slope)
+                    rows[at, n_alpha + HARMONICS * c + m] = -steep * albedo[c] * harmonics[m]
+                pulls[at] = bounded * residual[c]
                 if not geometry:
                     continue
                 nx = ny = nz = np.float32(0)
                 for m in range(1, 9):
-                    nx += light[m, c] * slopes[m, 0]
-                    ny += light[m, c] * slopes[m, 1]
-                    nz += light[m, c] * slopes[m, 2]
+                    nx += light[c, m] * slopes[m, 0]
+                    ny += light[c, m] * slopes[m, 1]
+                    nz += light[c, m] * slopes[m, 2]
                 factor = -steep * albedo[c]
-                gx = along_x[row, column, c] * inverse_sigma * focal / depth
-                gy = along_y[row, column, c] * inverse_sigma * focal / depth
+                gx = bounded * along_x[row, column, c] * inverse_sigma * focal / depth
+                gy = bounded * along_y[row, column, c] * inverse_sigma * focal / depth
                 gz = -(gx * px + gy * py)
                 for m in range(3):
-                    by_vertex[3 * m] = b[m] * gx
-                    by_vertex[3 * m + 1] = b[m] * gy
-                    by_vertex[3 * m + 2] = b[m] * gz
+                    by_vertex[c, 3 * m] = b[m] * gx
+                    by_vertex[c, 3 * m + 1] = b[m] * gy
+                    by_vertex[c, 3 * m + 2] = b[m] * gz
                 for m in range(9):
-                    by_vertex[m] += factor * (nx * turn[0, m] + ny * turn[1, m] + nz * turn[2, m])
-                block, side, pull = blocks[here], cross[here], slopes_by_face[here]
-                light_at = n_alpha + HARMONICS * c
-                for m in range(9):
-                    scaled = weight * by_vertex[m]
-                    pull[m] += scaled * residual[c]
-                    for n in range(9):
-                        block[m, n] += scaled * by_vertex[n]
-                    for n in range(n_alpha):
-                        side[m, n] += scaled * by_own[n]
-                    for n in range(HARMONICS):
-                        side[m, light_at + n] += scaled * by_own[n_alpha + n]
+                    by_vertex[c, m] += factor * (nx * turn[0, m] + ny * turn[1, m] + nz * turn[2, m])
+            if geometry:
+                _add_pixel(
+                    by_vertex, rows, pulls, np.uint64(3 * count), corners, local[face], blocks, slope_by_vertex, cross
+                )
+            count += 1
     return cost, count
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _add_pixel(by_vertex, rows, pulls, at, corners, face, blocks, slope_by_vertex, cross):
+    """Add the three channels of a pixel, whose rows begin at `at`, to what belongs to the vertices of its face."""
+    # Unsigned: numba looks whether signed indices are negative, which keeps LLVM from using vectors.
+    one, two, face = at + np.uint64(1), at + np.uint64(2), np.uint64(face)
+    for m in range(np.uint64(9)):
+        r, g, b = by_vertex[0, m], by_vertex[1, m], by_vertex[2, m]
+        for n in range(np.uint64(9)):
+            blocks[face, m, n] += r * by_vertex[0, n] + g * by_vertex[1, n] + b * by_vertex[2, n]
+        here = np.uint64(3 * corners[face, m // np.uint64(3)]) + m % np.uint64(3)
+        slope_by_vertex[here] += r * pulls[at] + g * pulls[one] + b * pulls[two]
+        for n in range(np.uint64(cross.shape[1])):
+            cross[here, n] += r * rows[at, n] + g * rows[one, n] + b * rows[two, n]
+
+
+@compiled(nogil=True, error_model="numpy")
+def by_coefficients(basis, weights, rotations, drift, out):
+    """Derivative of skinned points by coefficients, `sum_j w_j (R_j basis + drift_j)`, into the first columns of `out`.
+
+    Args:
+        basis: (M, 3, C), of the points at rest.
+        weights: (M, J).
+        rotations, drift: of the joints, (J, 3, 3) and (J, 3, C).
+        out: (M, 3, N), N >= C.
+    """
+    mixed, n = np.zeros((3, 3), np.float32), basis.shape[2]
+    for point in range(basis.shape[0]):
+        mixed[:] = 0
+        for joint in range(weights.shape[1]):
+            share = weights[point, joint]
+            if share != 0:
+                for a in range(3):
+                    for b in range(3):
+                        mixed[a, b] += share * rotations[joint, a, b]
+        for a in range(3):
+            row = out[point, a, :n]
+            row[:] = 0
+            for b in range(3):
+                _add_row(row, basis[point, b], mixed[a, b])
+            for joint in range(weights.shape[1]):
+                if weights[point, joint] != 0:
+                    _add_row(row, drift[joint, a], weights[point, joint])
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -248,23 +303,3 @@ def _turning(points, i, j, k, turn):
             turn[0, 3 * m + n] = (tx - along * nx) / length
             turn[1, 3 * m + n] = (ty - along * ny) / length
             turn[2, 3 * m + n] = (tz - along * nz) / length
-
-
-@compiled(nogil=True, error_model="numpy")
-def _add_own(row, n_alpha, channel, weight, pull, own, own_slope):
-    """Add a channel's row; its light unknowns stand at `n_alpha + 9 * channel`."""
-    at = n_alpha + HARMONICS * channel
-    for m in range(n_alpha):
-        own_slope[m] += pull * row[m]
-        scaled = weight * row[m]
-        for n in range(n_alpha):
-            own[m, n] += scaled * row[n]
-        for n in range(HARMONICS):
-            own[m, at + n] += scaled * row[n_alpha + n]
-    for m in range(HARMONICS):
-        own_slope[at + m] += pull * row[n_alpha + m]
-        scaled = weight * row[n_alpha + m]
-        for n in range(n_alpha):
-            own[at + m, n] += scaled * row[n]
-        for n in range(HARMONICS):
-            own[at + m, at + n] += scaled * row[n_alpha + n]

@@ -22,11 +22,15 @@ __all__ = [
     "Columns",
     "HeadState",
     "LandmarkModel",
+    "Posed",
     "bake",
     "build_landmark_model",
+    "by_rotations",
     "hangs_on",
+    "joint_drift",
     "landmark_points",
     "landmark_positions",
+    "pose_joints",
     "rotation_tangents",
 ]
 
@@ -209,7 +213,7 @@ def bake(
 
 
 @dataclass(frozen=True)
-class _Posed:
+class Posed:
     """The joint chain of a state, and each joint's share of the landmarks in the world, translation left out."""
 
     local: Float[np.ndarray, "J 3 3"]
@@ -220,7 +224,7 @@ class _Posed:
     shares: tuple[Float[np.ndarray, "_ 3"], ...]
 
 
-def _pose(model: LandmarkModel, state: HeadState) -> _Posed:
+def pose_joints(model: LandmarkModel, state: HeadState) -> Posed:
     """Evaluate the chain and every part of the landmarks."""
     coefficients, local = state.coefficients, state.rotations
     rest = model.joints_template + model.joints_basis @ coefficients
@@ -240,10 +244,10 @@ def _pose(model: LandmarkModel, state: HeadState) -> _Posed:
         flat += part.pose_basis.reshape(size, feature.size) @ feature
         drift = positions[j] - rotations[j] @ rest[j]
         shares.append((part.template + flat.reshape(-1, 3)) @ rotations[j].T + part.weights[:, None] * drift)
-    return _Posed(local, rotations, rest, positions, tuple(shares))
+    return Posed(local, rotations, rest, positions, tuple(shares))
 
 
-def _sum_shares(model: LandmarkModel, posed: _Posed, state: HeadState) -> Float[np.ndarray, "L 3"]:
+def _sum_shares(model: LandmarkModel, posed: Posed, state: HeadState) -> Float[np.ndarray, "L 3"]:
     points = np.tile(state.translation, (model.n_landmarks, 1))
     for part, share in zip(model.parts, posed.shares, strict=True):
         points[part.rows] += share
@@ -252,7 +256,7 @@ def _sum_shares(model: LandmarkModel, posed: _Posed, state: HeadState) -> Float[
 
 def landmark_positions(model: LandmarkModel, state: HeadState) -> Float[np.ndarray, "L 3"]:
     """World positions of the landmarks, metres."""
-    return _sum_shares(model, _pose(model, state), state)
+    return _sum_shares(model, pose_joints(model, state), state)
 
 
 def landmark_points(
@@ -264,23 +268,17 @@ def landmark_points(
         The points, and the Jacobian with the columns of `model.columns`: axis-angle components for neck, jaw and eyes,
         a small rotation from the left for the root.
     """
-    posed, columns = _pose(model, state), model.columns
+    posed, columns = pose_joints(model, state), model.columns
     jacobian = np.empty((model.n_landmarks, 3, len(columns)))
     jacobian[..., columns.coefficients] = _by_coefficients(model, posed)
     jacobian[..., columns.translation] = np.eye(3)
-    jacobian[..., columns.rotations] = _by_rotations(model, posed, state)
+    jacobian[..., columns.rotations] = by_rotations(model, posed, state)
     return _sum_shares(model, posed, state), jacobian
 
 
-def _by_coefficients(model: LandmarkModel, posed: _Posed) -> Float[np.ndarray, "L 3 C"]:
+def _by_coefficients(model: LandmarkModel, posed: Posed) -> Float[np.ndarray, "L 3 C"]:
     """dx/dc = sum_j [ R_j dy_j/dc + w_j (dp_j/dc - R_j dJ_j/dc) ]: the bases turn, and the joints move."""
-    rest, moved, drift = model.joints_basis, np.empty_like(model.joints_basis), np.empty_like(model.joints_basis)
-    for j, parent in enumerate(model.parents):
-        if parent < 0:
-            moved[j] = rest[j]
-        else:
-            moved[j] = moved[parent] + posed.rotations[parent] @ (rest[j] - rest[parent])
-        drift[j] = moved[j] - posed.rotations[j] @ rest[j]
+    drift = joint_drift(model, posed)
     flat = drift.reshape(len(drift), drift[0].size)
     out = (model.weights @ flat).reshape(model.n_landmarks, *drift.shape[1:])
     for part, rotation in zip(model.parts, posed.rotations, strict=True):
@@ -288,7 +286,19 @@ def _by_coefficients(model: LandmarkModel, posed: _Posed) -> Float[np.ndarray, "
     return out
 
 
-def _by_rotations(model: LandmarkModel, posed: _Posed, state: HeadState) -> Float[np.ndarray, "L 3 13"]:
+def joint_drift(model: LandmarkModel, posed: Posed) -> Float[np.ndarray, "J 3 C"]:
+    """How far each joint carries its points as the coefficients move it: dp_j/dc - R_j dJ_j/dc."""
+    rest, moved, drift = model.joints_basis, np.empty_like(model.joints_basis), np.empty_like(model.joints_basis)
+    for j, parent in enumerate(model.parents):
+        if parent < 0:
+            moved[j] = rest[j]
+        else:
+            moved[j] = moved[parent] + posed.rotations[parent] @ (rest[j] - rest[parent])
+        drift[j] = moved[j] - posed.rotations[j] @ rest[j]
+    return drift
+
+
+def by_rotations(model: LandmarkModel, posed: Posed, state: HeadState) -> Float[np.ndarray, "L 3 13"]:
     """Turning joint k by e moves what hangs on it by e x (x - p_k), and every landmark by the pose correctives."""
     tangents = rotation_tangents(state)
     feature = np.zeros((9 * len(posed.local) - 9, 13))

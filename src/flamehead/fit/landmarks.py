@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from flamehead.data import Camera, Fit, FlameParams, Observation
+from flamehead.data import Camera, Fit, FlameParams, Observation, Posterior
 from flamehead.errors import InputError
 from flamehead.fit._correspondence import Correspondence, Kind, mesh_ids
 from flamehead.fit._prepare import Prepared, prepare
@@ -27,6 +28,7 @@ from flamehead.fit.residuals import (
     project_residuals,
     soft_limits,
 )
+from flamehead.fit.uncertainty import System, doubts, linearize, natural_columns, natural_units, posterior_of
 from flamehead.solve import LOSSES, LossName, RobustBlock, Solution, levenberg_marquardt, single_threaded_blas
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["LandmarkFitSettings", "fit_landmarks"]
 
 _FEWEST_POINTS = 6
+_NAMES: dict[Kind, str] = {"inner": "features", "contour": "outline", "iris": "pupils", "other": "skin"}
+"""Kinds of landmarks in words."""
 _STILL = 1e-4
 """Spread of a jaw that a model is not made to turn, radians."""
 
@@ -157,7 +161,96 @@ def fit_landmarks(
         prior_focal=start_focal,
         identity_prior=identity_prior,
     )
-    return fit_of(flame, seen, prepared, solution)
+    fit = fit_of(flame, seen, prepared, solution)
+    given = {
+        "free_focal": focal is None,
+        "prior_focal": start_focal,
+        "size": seen.size,
+        "identity_prior": identity_prior,
+    }
+    return replace(fit, evidence=partial(landmark_posterior, prepared, targets, solution.state, settings, **given))
+
+
+@single_threaded_blas()
+def landmark_posterior(
+    prepared: Prepared,
+    targets: ImageTargets,
+    state: HeadState,
+    settings: LandmarkFitSettings,
+    *,
+    free_focal: bool,
+    prior_focal: float,
+    size: tuple[int, int],
+    identity_prior: IdentityPrior | None = None,
+) -> Posterior:
+    """What a landmark fit knows at its solution; see `flamehead.fit.uncertainty`.
+
+    Args:
+        prepared: The model.
+        targets: What was seen.
+        state: The solution.
+        settings: That it was found with.
+        free_focal: Whether the focal length was estimated.
+        prior_focal: Pixels.
+        size: Of the image, pixels.
+        identity_prior: That it was found with.
+    """
+    lens = {"free_focal": free_focal, "prior_focal": prior_focal, "identity_prior": identity_prior}
+
+    def near(step: Float[np.ndarray, "N"]) -> System:
+        return landmark_system(prepared, targets, moved(state, step, prepared.model.columns), settings, **lens)
+
+    columns = natural_columns(prepared.model.columns, free_focal=free_focal)
+    system = landmark_system(prepared, targets, state, settings, **lens)
+    found = posterior_of(system, near, natural_units(state, columns), columns)
+    placed = project(landmark_positions(prepared.everything, state), math.exp(state.log_focal), targets.center)
+    spreads = {"jaw": settings.jaw_sigma[0], "log_focal": settings.focal_spread}
+    return replace(found, warnings=doubts(found, placed, targets, size=size, believed=spreads))
+
+
+def landmark_system(
+    prepared: Prepared,
+    targets: ImageTargets,
+    state: HeadState,
+    settings: LandmarkFitSettings,
+    *,
+    free_focal: bool,
+    prior_focal: float,
+    identity_prior: IdentityPrior | None = None,
+) -> System:
+    """The least-squares problem of one image around a state."""
+    lens = {"free_focal": free_focal, "prior_focal": prior_focal, "identity_prior": identity_prior}
+    problem = landmark_residuals(prepared.model, targets, settings, **lens)
+    residuals, jacobian = problem(state)
+    seen, terms = landmark_terms(prepared, targets.whitening, len(residuals), free_focal=free_focal)
+    return linearize(residuals, jacobian, seen, terms, landmark_losses(targets, settings))
+
+
+def landmark_terms(
+    prepared: Prepared, whitening: Float[np.ndarray, "L 2 2"], count: int, *, views: int = 1, free_focal: bool = False
+) -> tuple[Bool[np.ndarray, "M"], dict[str, Int[np.ndarray, "_"]]]:
+    """Which of `count` residuals hold landmarks that were seen, and the rows of each term by name.
+
+    The landmarks of `views` images, one after the other, stand before the beliefs.
+    """
+    columns, pairs = prepared.model.columns, prepared.pairs
+    seen = np.zeros(count, dtype=bool)
+    start = 2 * len(whitening)
+    seen[:start] = np.repeat(whitening.any(axis=(1, 2)), 2)
+    kinds = {name: np.tile(np.repeat(pairs.is_kind(kind), 2), views) for kind, name in _NAMES.items()}
+    terms = {name: np.flatnonzero(seen[:start] & mask) for name, mask in kinds.items()}
+    return seen, terms | _prior_rows(columns, start, count, free_focal)
+
+
+def _prior_rows(columns: Columns, start: int, stop: int, free_focal: bool) -> dict[str, Int[np.ndarray, "K"]]:
+    """Which rows of `landmark_residuals` hold which belief."""
+    sizes = {"shape": columns.n_shape, "expression": columns.n_expression, "jaw": 3, "gaze": 6}
+    found = {}
+    for name, size in sizes.items():
+        found[name] = np.arange(start, start + size)
+        start += size
+    found["limits"] = np.arange(start, stop - free_focal)
+    return found | ({"focal length": np.array([stop - 1])} if free_focal else {})
 
 
 def _widened(
@@ -305,6 +398,13 @@ def moved(state: HeadState, step: Float[np.ndarray, "N"], columns: Columns) -> H
         translation=state.translation * [1.0, 1.0, math.exp(zoom)] + step[columns.translation],
         log_focal=state.log_focal + zoom,
     )
+
+
+def believed(
+    columns: Columns, settings: LandmarkFitSettings
+) -> Callable[[HeadState], tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K N"]]]:
+    """Residuals of what is believed about a head, by the columns of `moved` without a focal length."""
+    return _prior(columns, settings, 0.0, False, None)
 
 
 def _prior(

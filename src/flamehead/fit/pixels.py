@@ -16,7 +16,14 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from flamehead.assets.model_file import LandmarkEmbedding
-from flamehead.fit.landmark_model import HeadState, LandmarkModel, build_landmark_model, landmark_points
+from flamehead.fit.landmark_model import (
+    HeadState,
+    LandmarkModel,
+    build_landmark_model,
+    by_rotations,
+    joint_drift,
+    pose_joints,
+)
 from flamehead.fit.residuals import CAMERA_FROM_MODEL
 from flamehead.solve import NormalEquations
 
@@ -27,9 +34,11 @@ __all__ = [
     "FaceSurface",
     "PixelState",
     "PixelTerm",
+    "Shown",
     "TextureSpace",
     "face_surface",
     "image_level",
+    "linear_about",
     "pixel_equations",
     "see",
     "texture_space",
@@ -48,6 +57,8 @@ class TextureSpace:
     basis: Float[np.ndarray, "H W 3 K"]
     uv: Float[np.ndarray, "F 3 2"]
     """Of each face's corners, in texels: u from the left, v from the top."""
+    encoded: bool = False
+    """Whether mean and basis are sRGB instead; see `linear_about`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,10 @@ class FaceSurface:
     corners: Int[np.ndarray, "K 3"]
     """Of the part's faces, as rows of `model`."""
     vertex_ids: Int[np.ndarray, "M"]
+    basis: Float[np.ndarray, "M 3 C"]
+    """Of the part's vertices at rest by the coefficients, float32."""
+    weights: Float[np.ndarray, "M J"]
+    """Their share of each joint."""
     pattern: _Pattern
 
 
@@ -72,9 +87,8 @@ class _Pattern:
 
     indices: Int[np.ndarray, "nnz"]
     starts: Int[np.ndarray, "N+1"]
-    places: Int[np.ndarray, "K*81"]
-    gather: sparse.csr_matrix
-    """Adds up rows of the faces' corners by vertex, (M, 3 K)."""
+    sum: sparse.csr_matrix
+    """Adds up the numbers of all blocks, (nnz, 81 K)."""
 
 
 def face_surface(
@@ -101,7 +115,16 @@ def face_surface(
     where = first[ids]
     embedding = LandmarkEmbedding(where // 3, np.eye(3)[where % 3])
     model = build_landmark_model(arrays, embedding, n_shape=n_shape, n_expression=n_expression)
-    return FaceSurface(model, faces, local, corners, ids, _pattern(corners, len(ids)))
+    basis = np.concatenate(
+        [
+            arrays.shape_basis[ids, :, : model.columns.n_shape],
+            arrays.expression_basis[ids, :, : model.columns.n_expression],
+        ],
+        axis=2,
+    )
+    weights = np.ascontiguousarray(arrays.skin_weights[ids], dtype=np.float32)
+    basis = np.ascontiguousarray(basis, dtype=np.float32)
+    return FaceSurface(model, faces, local, corners, ids, basis, weights, _pattern(corners, len(ids)))
 
 
 def _pattern(corners: Int[np.ndarray, "K 3"], n: int) -> _Pattern:
@@ -109,9 +132,9 @@ def _pattern(corners: Int[np.ndarray, "K 3"], n: int) -> _Pattern:
     pairs = (rows[:, :, None] * (3 * n) + rows[:, None, :]).ravel()
     cells, places = np.unique(pairs, return_inverse=True)
     starts = np.searchsorted(cells // (3 * n), np.arange(3 * n + 1))
-    ones, slots = np.ones(corners.size), np.arange(corners.size)
-    gather = sparse.csr_matrix((ones, (corners.ravel(), slots)), shape=(n, corners.size))
-    return _Pattern(cells % (3 * n), starts, places, gather)
+    ones = np.ones(len(places), np.float32)
+    adder = sparse.csr_matrix((ones, (places, np.arange(len(places)))), shape=(len(cells), len(places)))
+    return _Pattern(cells % (3 * n), starts, adder)
 
 
 @dataclass(frozen=True)
@@ -241,12 +264,15 @@ def pixel_equations(
     focal = float(np.exp(state.head.log_focal))
     seen = see(vertices, surface, term, focal=focal)
     kernels.thin(seen.inside, np.count_nonzero(seen.inside), term.most)
-    n_faces, n_own = len(surface.corners), len(state.albedo) + _N_LIGHT
-    blocks, pulls = np.zeros((n_faces, 9, 9), np.float32), np.zeros((n_faces, 9), np.float32)
-    cross = np.zeros((n_faces, 9, n_own), np.float32)
-    own, own_slope = np.zeros((n_own, n_own)), np.zeros(n_own)
+    n_own, n = len(state.albedo) + _N_LIGHT, 3 * len(surface.vertex_ids)
+    # Whole registers: the few zeros at the end cost less than a loop's rest.
+    width = -(-n_own // 16) * 16
+    most = np.count_nonzero(seen.inside)
+    rows, pulls = np.zeros((3 * most, width), np.float32), np.empty(3 * most, np.float32)
+    blocks = np.zeros((len(surface.corners), 9, 9), np.float32)
+    slopes, cross = np.zeros(n, np.float32), np.zeros((n, width), np.float32)
     albedo = state.albedo.astype(np.float32)
-    light = state.light.astype(np.float32)
+    light = np.ascontiguousarray(state.light.T, dtype=np.float32)
     along_x, along_y = term.along_x, term.along_y
     if n_geometry:
         painted = np.zeros_like(term.image)
@@ -262,27 +288,37 @@ def pixel_equations(
     cost, count = kernels.accumulate(
         term.image, along_x, along_y, seen.ids, seen.barycentric, seen.inside, surface.local, surface.faces,
         seen.points, seen.normals, texture.uv, texture.mean, texture.basis, albedo, light, np.float32(seen.focal),
-        np.float32(1 / term.sigma), np.float32(term.outlier), n_geometry > 0, blocks, pulls, cross, own, own_slope,
+        np.float32(1 / term.sigma), np.float32(term.outlier), n_geometry > 0, rows, pulls, surface.corners,
+        blocks, slopes, cross,
     )  # fmt: skip
     share = term.worth / max(count, 1)
-    if not n_geometry:
-        return NormalEquations(share * cost, share * own, share * own_slope), count
-    hessian = np.zeros((n_geometry + n_own, n_geometry + n_own))
-    gradient = np.zeros(n_geometry + n_own)
-    _, jacobian = landmark_points(surface.model, state.head)
-    by_head = np.ascontiguousarray(jacobian[..., :n_geometry] * np.diag(CAMERA_FROM_MODEL)[:, None], dtype=np.float32)
-    by_head = by_head.reshape(-1, n_geometry)
-    pattern, n = surface.pattern, 3 * len(surface.vertex_ids)
-    data = np.bincount(pattern.places, weights=blocks.ravel(), minlength=len(pattern.indices)).astype(np.float32)
-    matrix = sparse.csr_matrix((data, pattern.indices, pattern.starts), shape=(n, n))
-    hessian[:n_geometry, :n_geometry] = by_head.T @ (matrix @ by_head)
-    gathered = (pattern.gather @ cross.reshape(3 * n_faces, 3 * n_own)).reshape(n, n_own).astype(np.float32)
-    hessian[:n_geometry, n_geometry:] = by_head.T @ gathered
-    hessian[n_geometry:, :n_geometry] = hessian[:n_geometry, n_geometry:].T
-    hessian[n_geometry:, n_geometry:] = own
-    pull = (pattern.gather @ pulls.reshape(3 * n_faces, 3)).reshape(n)
-    gradient[:n_geometry], gradient[n_geometry:] = by_head.T @ pull, own_slope
+    own, own_slope = (rows.T @ rows)[:n_own, :n_own], (pulls @ rows)[:n_own]
+    hessian, gradient = np.zeros((n_geometry + n_own,) * 2), np.zeros(n_geometry + n_own)
+    hessian[n_geometry:, n_geometry:], gradient[n_geometry:] = own, own_slope
+    if n_geometry:
+        by_head = _by_head(surface, state.head, n_geometry)
+        pattern = surface.pattern
+        matrix = sparse.csr_matrix((pattern.sum @ blocks.ravel(), pattern.indices, pattern.starts), shape=(n, n))
+        hessian[:n_geometry, :n_geometry] = by_head.T @ (matrix @ by_head)
+        hessian[:n_geometry, n_geometry:] = (by_head.T @ cross)[:, :n_own]
+        hessian[n_geometry:, :n_geometry] = hessian[:n_geometry, n_geometry:].T
+        gradient[:n_geometry] = by_head.T @ slopes
     return NormalEquations(share * cost, share * hessian, share * gradient), count
+
+
+def _by_head(surface: FaceSurface, head: HeadState, n: int) -> Float[np.ndarray, "M3 n"]:
+    """Derivative of the part's coordinates in the camera's frame: `landmark_points` in single precision."""
+    from flamehead.fit import _cpu_pixels as kernels
+
+    model = surface.model
+    posed, columns = pose_joints(model, head), model.columns
+    out = np.empty((len(surface.basis), 3, len(columns)), np.float32)
+    single = (np.ascontiguousarray(x, dtype=np.float32) for x in (posed.rotations, joint_drift(model, posed)))
+    kernels.by_coefficients(surface.basis, surface.weights, *single, out)
+    out[..., columns.translation] = np.eye(3)
+    out[..., columns.rotations] = by_rotations(model, posed, head)
+    out[:, 1:] *= np.float32(-1)
+    return out.reshape(-1, len(columns))[:, :n]
 
 
 def texture_space(
@@ -290,6 +326,8 @@ def texture_space(
     basis: Float[np.ndarray, "H W 3 K"],
     uv: Float[np.ndarray, "T 2"],
     uv_faces: Int[np.ndarray, "F 3"],
+    *,
+    encoded: bool = False,
 ) -> TextureSpace:
     """A texture space as the kernels want it.
 
@@ -298,8 +336,23 @@ def texture_space(
         basis: Its change per standard deviation.
         uv: Texture coordinates, v up.
         uv_faces: Their rows at each face's corners.
+        encoded: Mean and basis are sRGB; a fit decodes them about the coefficients it has found so far.
     """
     height, width = mean.shape[:2]
     corners = uv[uv_faces] * np.array([width, -height]) + np.array([0, height])
-    arrays = (np.ascontiguousarray(each, dtype=np.float32) for each in (mean, basis, corners))
-    return TextureSpace(*arrays)
+    mean, basis, corners = (np.ascontiguousarray(each, dtype=np.float32) for each in (mean, basis, corners))
+    return TextureSpace(mean, basis, corners, encoded)
+
+
+def linear_about(texture: TextureSpace, coefficients: Float[np.ndarray, "K"]) -> TextureSpace:
+    """An encoded space in linear light, to first order about some coefficients; others are returned as they are."""
+    if not texture.encoded:
+        return texture
+    c = coefficients.astype(np.float32)
+    color = np.maximum(texture.mean + texture.basis @ c, np.float32(0))
+    dark = color <= 0.04045
+    base = (color + np.float32(0.055)) / np.float32(1.055)
+    slope = np.where(dark, np.float32(1 / 12.92), np.float32(2.4 / 1.055) * base ** np.float32(1.4))
+    linear = np.where(dark, color / np.float32(12.92), base ** np.float32(2.4))
+    basis = texture.basis * slope[..., None]
+    return TextureSpace(linear - basis @ c, basis, texture.uv)

@@ -4,6 +4,7 @@ A reader gives a small dataclass that mirrors its file, so that reading and writ
 and `params_to_x` go between it and `FlameParams`.
 """
 
+from flamehead.formats.calibrated import CalibratedCamera, CameraRig, read_camera_rig, undistort, undistort_image
 from flamehead.formats.cameras import (
     camera_to_opencv,
     camera_to_opengl,
@@ -87,6 +88,8 @@ from flamehead.formats.weak_perspective import (
 )
 
 __all__ = [
+    "CalibratedCamera",
+    "CameraRig",
     "DecaCodes",
     "Fingerprinted",
     "FlameFittingLayout",
@@ -142,6 +145,7 @@ __all__ = [
     "pyrender_orthographic_to_camera",
     "pytorch3d_ndc_to_camera",
     "pytorch3d_screen_to_camera",
+    "read_camera_rig",
     "read_deca",
     "read_gaussian_avatars",
     "read_mica",
@@ -152,6 +156,8 @@ __all__ = [
     "tracker_frames_to_params",
     "tracker_layout_to_params",
     "transforms_entry_to_camera",
+    "undistort",
+    "undistort_image",
     "vhap_to_params",
     "weak_perspective_to_camera",
     "write_deca",

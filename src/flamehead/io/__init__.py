@@ -5,13 +5,14 @@ from flamehead.io.images import read_focal, read_image, write_grey16, write_imag
 from flamehead.io.landmarks import read_landmarks, write_landmarks
 from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
 from flamehead.io.points import read_points
-from flamehead.io.results import SavedFit, load_params, save_fit, save_params, write_json
+from flamehead.io.results import SavedAppearance, SavedFit, load_params, save_fit, save_params, write_json
 from flamehead.io.scans import read_scan, save_registration
 from flamehead.io.textured import UvMap, write_glb, write_textured_obj
 from flamehead.io.video import VideoFrame, VideoInfo, describe_video, read_video, write_video
 
 __all__ = [
     "Mesh",
+    "SavedAppearance",
     "SavedFit",
     "UvMap",
     "VideoFrame",

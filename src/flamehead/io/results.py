@@ -7,18 +7,19 @@ import math
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from flamehead._atomic import atomic_path
 from flamehead.data import Camera, Fit, FlameParams
 from flamehead.errors import InputError
 
-__all__ = ["SavedFit", "load_params", "save_fit", "save_params", "write_json"]
+__all__ = ["SavedAppearance", "SavedFit", "load_params", "save_fit", "save_params", "write_json"]
 
 _FORMAT = 2
 """2 says that the camera may be a parallel projection; all else is as in 1, which is written where it suffices."""
@@ -61,6 +62,12 @@ class SavedFit:
     status: str
     """How the solver ended, as a sentence."""
     format_version: int
+    albedo: torch.Tensor | None = None
+    """Coefficients of the texture space `appearance`, of a photometric fit."""
+    light: torch.Tensor | None = None
+    """Its spherical harmonics, (9, 3), linear RGB in the camera's frame."""
+    appearance: str = ""
+    """Where that texture space came from."""
 
     def params_for(self, model: PosedModel, *, force: bool = False) -> FlameParams:
         """The parameters for a model, in its dtype and on its device, after comparing fingerprints.
@@ -86,17 +93,31 @@ class SavedFit:
         return self.params.to(dtype=model.template.dtype, device=model.template.device)
 
 
-def save_fit(path: str | Path, fit: Fit, *, model_source: str = "") -> None:
+@dataclass(frozen=True)
+class SavedAppearance:
+    """Albedo and light of a fit, as they are written."""
+
+    albedo: Float[np.ndarray, "K"]
+    """Coefficients of a texture space."""
+    light: Float[np.ndarray, "9 3"]
+    """Spherical harmonics, linear RGB in the camera's frame."""
+    source: str
+    """Where the texture space came from."""
+
+
+def save_fit(path: str | Path, fit: Fit, *, model_source: str = "", appearance: SavedAppearance | None = None) -> None:
     """Write the parameters and the camera of a fit as `.npz`; see `save_params`.
 
     Args:
         path: The file to write, ending in `.npz`.
         fit: The fit; its landmarks are written by `write_landmarks`.
         model_source: `FlameArrays.source` of the model.
+        appearance: Albedo and light, if they were fitted.
     """
     save_params(
-        path, fit.params, fit.camera, fingerprint=fit.fingerprint, model_source=model_source, status=str(fit.status)
-    )
+        path, fit.params, fit.camera, fingerprint=fit.fingerprint, model_source=model_source, status=str(fit.status),
+        appearance=appearance,
+    )  # fmt: skip
 
 
 def save_params(
@@ -107,11 +128,13 @@ def save_params(
     fingerprint: str,
     model_source: str = "",
     status: str = "",
+    appearance: SavedAppearance | None = None,
 ) -> None:
     """Write parameters and a camera as `.npz`; float width and batch axes are kept, and `load_params` reads it.
 
     The keys are the fields of `FlameParams`, `camera_rotation`, `camera_translation`, `camera_focal`, `camera_center`,
-    `camera_size`, `fingerprint`, `model_source`, `status`, `format`; `camera_orthographic` of a parallel camera.
+    `camera_size`, `fingerprint`, `model_source`, `status`, `format`; `camera_orthographic` of a parallel camera;
+    `albedo`, `light` and `appearance` of a photometric fit.
 
     Args:
         path: The file to write, ending in `.npz`.
@@ -120,6 +143,7 @@ def save_params(
         fingerprint: `Flame.fingerprint` of the model that the parameters belong to.
         model_source: `FlameArrays.source` of the model.
         status: How they came about, as a sentence.
+        appearance: Albedo and light.
 
     Raises:
         InputError: Another suffix, values that are not finite, or a folder that cannot be written.
@@ -129,6 +153,8 @@ def save_params(
         raise InputError(f"Cannot write {path}: the suffix is {path.suffix!r}, wanted '.npz'.")
     arrays = {name: _to_array(getattr(params, name)) for name in _PARAMS}
     arrays |= {f"camera_{name}": _to_array(getattr(camera, name)) for name in _CAMERA}
+    if appearance is not None:
+        arrays |= {"albedo": np.asarray(appearance.albedo), "light": np.asarray(appearance.light)}
     broken = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if broken:
         raise InputError(f"Cannot save the fit to {path}: {broken[0]!r} is not finite; fit again with other settings.")
@@ -138,6 +164,8 @@ def save_params(
         arrays["camera_orthographic"] = np.array(True)
     texts = dict(zip(_TEXTS, (fingerprint, model_source, status), strict=True))
     arrays |= {name: np.array(text) for name, text in texts.items()}
+    if appearance is not None:
+        arrays["appearance"] = np.array(appearance.source)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -168,7 +196,11 @@ def load_params(path: str | Path) -> SavedFit:
     texts = [str(_array(arrays, name, path)) for name in _TEXTS]
     parallel = version > 1 and bool(np.all(arrays.get("camera_orthographic", np.array(False))))
     camera = Camera(**camera, size=(int(size[0]), int(size[1])), orthographic=parallel)
-    return SavedFit(params, camera, texts[0], texts[1], texts[2], version)
+    saved = SavedFit(params, camera, texts[0], texts[1], texts[2], version)
+    if "albedo" not in arrays:
+        return saved
+    albedo, light = (_tensor(arrays, name, size, path) for name, size in (("albedo", (0,)), ("light", (9, 3))))
+    return replace(saved, albedo=albedo, light=light, appearance=str(_array(arrays, "appearance", path)))
 
 
 def write_json(path: str | Path, report: Mapping[str, Any]) -> None:

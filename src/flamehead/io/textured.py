@@ -89,12 +89,26 @@ def write_glb(
 
 
 def write_textured_obj(
-    path: StrPath, vertices: Points, faces: Triangles, *, uv_map: UvMap, colors: Points | None = None
+    path: StrPath,
+    vertices: Points,
+    faces: Triangles,
+    *,
+    uv_map: UvMap,
+    colors: Points | None = None,
+    picture_name: str | None = None,
 ) -> list[Path]:
     """Write a mesh as OBJ with uv per corner and, for a map with a picture, NAME.mtl and NAME.png beside it.
 
     Vertices keep their number and order. The OBJ comes last, so it never names files that are not there. Colours go
     behind the coordinates, as in `write_obj`, unless there is a picture.
+
+    Args:
+        path: Where to; metres.
+        vertices: Of the mesh.
+        faces: Counter-clockwise seen from outside.
+        uv_map: Texture coordinates, with or without a picture.
+        colors: sRGB in [0, 1] for each vertex.
+        picture_name: Of the picture's file, instead of NAME.png.
 
     Returns:
         The files written.
@@ -108,7 +122,7 @@ def write_textured_obj(
     written: list[Path] = []
     header = ""
     if uv_map.picture is not None:
-        picture, material = path.with_suffix(".png"), path.with_suffix(".mtl")
+        picture, material = path.with_name(picture_name or f"{path.stem}.png"), path.with_suffix(".mtl")
         with atomic_path(picture) as temporary:
             temporary.write_bytes(_png(path, uv_map.picture))
         with atomic_path(material) as temporary:

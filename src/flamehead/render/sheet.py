@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -33,6 +34,9 @@ _WIRE = (0.94, 0.97, 1.0)
 Caption: TypeAlias = list[tuple[Color | None, str]]
 """Words, each with or without a coloured dot before it."""
 
+Layer: TypeAlias = Callable[[Camera], tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]]
+"""What a camera sees: an sRGB picture and its opacity."""
+
 _LOOSE = 1.3
 """The photo is cut to the head when it is more than this many times as high; a small face is of no use in a panel."""
 
@@ -56,8 +60,9 @@ def overlay_sheet(
     colors: Colors | None = None,
     rotation: Float[Tensor, "3 3"] | None = None,
     height: int = 512,
+    layers: Mapping[str, Layer] | None = None,
 ) -> Float[np.ndarray, "h w 3"]:
-    """Four captioned panels: landmarks, mesh over photo, solid head in the photo, and the head from its side.
+    """Captioned panels: landmarks, mesh over photo, solid head in the photo, further layers, the head from its side.
 
     Args:
         photo: sRGB in [0, 1], of the camera's size.
@@ -69,6 +74,7 @@ def overlay_sheet(
         colors: Of the head.
         rotation: Head to world, for the view from the side; `None` is identity.
         height: Of the panels in pixels, whatever the size of the photo.
+        layers: Further pictures that are laid over the photo, by their captions.
     """
     focal, center = camera.focal.cpu().float(), camera.center.cpu().float()
     points = project(to_camera(vertices, camera), focal, center, orthographic=camera.orthographic).numpy()
@@ -85,10 +91,12 @@ def overlay_sheet(
     solid = blend(ground, head.image, head.alpha)
     side = side_view(vertices, (round(0.82 * height), height), rotation=rotation)
     profile = render(vertices, faces, side, colors=colors, background=_SIDE_BACKGROUND).image
+    more = [Panel(blend(ground, *layer(view)), [(None, caption)]) for caption, layer in (layers or {}).items()]
     panels = [
         Panel(landmarks, [(None, "Landmarks"), (DETECTED, "detected"), (FITTED, "fitted")]),
         Panel(wires, [(None, "Mesh over photo")]),
         Panel(solid, [(None, "Fitted head")]),
+        *more,
         Panel(profile, [(None, "From the side")]),
     ]
     return _mount(panels, height)
