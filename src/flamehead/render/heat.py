@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from flamehead.errors import InputError
+
 __all__ = ["distance_chart", "distance_colors"]
 
 _STOPS = np.array([[0.16, 0.31, 0.62], [0.25, 0.66, 0.67], [0.95, 0.93, 0.62], [0.93, 0.52, 0.24], [0.68, 0.10, 0.15]])
@@ -21,6 +23,8 @@ def distance_colors(distances: Float[np.ndarray, "N"], largest: float) -> Float[
         array([[0.16, 0.31, 0.62],
                [0.68, 0.1 , 0.15]])
     """
+    if not 0 < largest < np.inf:
+        raise InputError(f"The largest distance of the colours is {largest}; give a number above 0.")
     known = np.isfinite(distances)
     place = np.clip(np.where(known, distances, 0.0) / largest, 0.0, 1.0)
     steps = np.linspace(0.0, 1.0, len(_STOPS))
