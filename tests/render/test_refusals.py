@@ -29,6 +29,7 @@ from flamehead.render.heat import distance_colors
 from flamehead.render.sampling import build_pyramid
 from flamehead.render.screen import to_screen
 
+Mesh = tuple[torch.Tensor, torch.Tensor]
 WHITE = torch.ones(4, 4, 3)
 
 
@@ -38,7 +39,7 @@ def flat_uv(bust) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rows", [(2, 3), (7,)])
-def test_a_function_of_colors_returns_rgb_for_each_point(bust, front, rows):
+def test_a_function_of_colors_returns_rgb_for_each_point(bust: Mesh, front, rows):
     with pytest.raises(InputError, match="RGB for each point"):
         render(*bust, front, colors=lambda ids, weights: np.ones(rows))
 
@@ -58,12 +59,12 @@ def test_a_function_of_colors_returns_rgb_for_each_point(bust, front, rows):
         ("colors", "red"),
     ],
 )
-def test_colours_lie_between_0_and_1(bust, front, option, value):
+def test_colours_lie_between_0_and_1(bust: Mesh, front, option, value):
     with pytest.raises(InputError, match=r"0 to 1|white"):
         render(*bust, front, **{option: value})
 
 
-def test_a_picture_needs_one_mesh_and_one_camera(bust, front):
+def test_a_picture_needs_one_mesh_and_one_camera(bust: Mesh, front):
     vertices, faces = bust
     for wrong in (vertices[None], vertices[:, :2]):
         with pytest.raises(InputError, match="one camera"):
@@ -96,7 +97,7 @@ def test_whole_numbers_become_shares_of_their_largest(dtype):
     torch.testing.assert_close(found.image, torch.ones(4, 4, 3))
 
 
-def test_texture_level_refuses_faces_that_are_not_there(bust, front):
+def test_texture_level_refuses_faces_that_are_not_there(bust: Mesh, front):
     vertices, faces = bust
     texture, points = Texture(WHITE, *flat_uv(bust)), to_screen(vertices, front)
     for ids in (torch.tensor([len(faces)]), torch.tensor([-2])):
@@ -106,7 +107,7 @@ def test_texture_level_refuses_faces_that_are_not_there(bust, front):
         texture_level(texture, points, faces, torch.tensor([0, 1]), torch.ones(1), torch.zeros(1, 2))
 
 
-def test_writes_through_numpy_are_seen_by_textures(bust, front):
+def test_writes_through_numpy_are_seen_by_textures(bust: Mesh, front):
     vertices, faces = bust
     uv, corners = flat_uv(bust)
     rows = corners.numpy().copy()
@@ -133,7 +134,7 @@ def test_writes_through_numpy_are_seen_by_textures(bust, front):
         {"light": torch.ones(3, 9, 3)},
     ],
 )
-def test_draw_refuses_what_does_not_fit(bust, front, option):
+def test_draw_refuses_what_does_not_fit(bust: Mesh, front, option):
     vertices, faces = bust
     with pytest.raises(InputError, match=r"choose one of|wanted|\.dtype"):
         draw(vertices, faces, front, albedo=torch.ones_like(vertices), **option)
@@ -150,14 +151,14 @@ def test_draw_refuses_what_does_not_fit(bust, front, option):
         {"regions": {"a": np.array([-1])}},
     ],
 )
-def test_maps_refuse_what_does_not_fit(bust, front, option):
+def test_maps_refuse_what_does_not_fit(bust: Mesh, front, option):
     given = {"uv": (np.zeros((3, 2)), np.zeros(bust[1].shape, int)), "regions": {}} | option
     with pytest.raises(InputError, match=r"choose one of|uv_faces|vertex|vertices|whole"):
         maps(*bust, front, want=["uv", "regions", "normals"], **given)
 
 
 @pytest.mark.parametrize("camera", [orbit_camera, side_view])
-def test_cameras_are_framed_on_something(bust, camera):
+def test_cameras_are_framed_on_something(bust: Mesh, camera):
     vertices, _ = bust
     with pytest.raises(InputError, match="at least 1"):
         camera(vertices, (0, 0))
@@ -168,7 +169,7 @@ def test_cameras_are_framed_on_something(bust, camera):
             camera(wrong, (64, 64))
 
 
-def test_pictures_that_cannot_be_arranged(bust, front):
+def test_pictures_that_cannot_be_arranged(bust: Mesh, front):
     with pytest.raises(InputError, match="columns"):
         tile([np.ones((4, 4, 3))], columns=0)
     with pytest.raises(InputError, match="components"):
