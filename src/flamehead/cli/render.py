@@ -160,6 +160,8 @@ def _check(command: Render) -> Path:
         raise UsageError(
             "--pitch must lie between -90 and 90 degrees, --fov between 0 and 180; --yaw may be any angle."
         )
+    if not 0 < command.fps <= 1000:
+        raise UsageError(f"--fps got {command.fps}; give frames per second above 0, up to 1000.")
     if (command.frames is not None and not 1 <= command.frames <= 10_000) or not math.isfinite(command.reach):
         raise UsageError(
             f"--frames got {command.frames}, --reach {command.reach}; give 1 to 10000, and a finite number."
