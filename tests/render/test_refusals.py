@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from flamehead.render.heat import distance_colors
 
 from flamehead.errors import InputError
 from flamehead.render import (
     Texture,
     decode_srgb,
+    distance_chart,
     draw,
     encode_srgb,
     field_colors,
@@ -183,7 +183,7 @@ def test_pictures_that_cannot_be_arranged(bust: Mesh, front):
     with pytest.raises(InputError, match="choose one of"):
         field_colors(np.ones(3), limits=(0.0, 1.0), colormap="jet")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="above 0"):
-        distance_colors(np.ones(3), 0.0)
+        distance_chart(np.ones(3), 0.0, title="", unit="mm")
 
 
 def test_backends_are_chosen_by_name():

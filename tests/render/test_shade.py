@@ -28,7 +28,9 @@ def by_formula(normals: np.ndarray, albedo: np.ndarray, lighting: Lighting) -> n
 
 def test_light_leaves_no_highlight_where_it_does_not_reach():
     # Half of light and viewer is the normal of a surface that neither the light nor the viewer is behind of.
-    behind = Lighting((DirectionalLight((0.0, 0.6, 0.8), (1.0, 1.0, 1.0)),), (0.0,) * 3, (0.0,) * 3, gloss=1.0)
+    behind = Lighting(
+        (DirectionalLight((0.0, 0.6, 0.8), (1.0, 1.0, 1.0)),), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), gloss=1.0
+    )
     normals = directions(500)
     found = shade(normals, np.zeros(3), behind)
     assert (found[normals @ (0.0, 0.6, 0.8) < -1e-6] == 0).all() and found.max() > 0

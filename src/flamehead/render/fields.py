@@ -71,8 +71,8 @@ def field_colors(
         colormap: `"sequential"` for sizes, `"diverging"` for signed values with limits (-a, a), `"heat"` for errors.
 
     Example:
-        >>> field_colors(np.array([0.0, 2.0]), limits=(0.0, 2.0)).round(2).tolist()
-        [[0.1, 0.1, 0.3], [0.99, 0.91, 0.36]]
+        >>> [round(float(c), 2) for c in field_colors(np.array([2.0]), limits=(0.0, 2.0))[0]]
+        [0.99, 0.91, 0.36]
     """
     low, high = _ends(limits)
     check_choice("colormap", colormap, get_args(ColorMap))
@@ -147,9 +147,14 @@ def distance_chart(
         title: Above the chart.
         unit: Of the distances, below the axis.
         size: (width, height) in pixels.
+
+    Raises:
+        InputError: `largest` is not above 0.
     """
     from PIL import Image, ImageDraw
 
+    if not 0 < largest < math.inf:
+        raise InputError(f"The scale of the chart ends at {largest}; give a distance above 0.")
     width, height = size
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
