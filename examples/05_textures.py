@@ -10,7 +10,7 @@ import torch
 
 from flamehead import load_flame, write_image
 from flamehead.builtin.albedo_space import builtin_albedo, decode
-from flamehead.render import orbit_camera, render, texture_paint, tile
+from flamehead.render import Texture, orbit_camera, render, tile
 
 SIZE = (240, 280)
 GREY = (0.89, 0.90, 0.91)
@@ -31,8 +31,8 @@ def main() -> None:
     camera = orbit_camera(vertices[flame.regions["face"]], SIZE, yaw=0.3, fill=0.8)
 
     def head(coefficients: np.ndarray) -> np.ndarray:
-        paint = texture_paint(decode(albedo, coefficients), albedo.uv, albedo.uv_faces)
-        return render(vertices, flame.faces, camera, colors=paint, background=GREY).image
+        texture = Texture.of(decode(albedo, coefficients), albedo.uv, albedo.uv_faces)
+        return render(vertices, flame.faces, camera, colors=texture, background=GREY).image
 
     # Above, each component at plus, below at minus two standard deviations.
     rows = []

@@ -36,7 +36,7 @@ from flamehead.io import (
     write_ply,
 )
 from flamehead.model import Flame, load_flame
-from flamehead.render import distance_chart, distance_colors, marks, render, side_view
+from flamehead.render import distance_chart, field_colors, marks, render, side_view
 
 __all__ = ["ScanFit", "fit_scan", "save_scan_fit"]
 
@@ -164,7 +164,7 @@ def save_scan_fit(result: ScanFit, folder: StrPath) -> dict[str, Any]:
     report, faces = _report(result), flame.arrays.faces
     with _timed(seconds, "overlay"):
         far = np.where(result.distances.distances < _REACH, result.distances.distances, np.nan)
-        colors = distance_colors(1000.0 * far, _LARGEST_MM)
+        colors = field_colors(1000.0 * far, limits=(0.0, _LARGEST_MM), colormap="heat")
         sheet, camera = _sheet(result, colors)
     with atomic_folder(folder) as stage, _disk_errors_explained(folder):
         with _timed(seconds, "write"):

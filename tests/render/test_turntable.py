@@ -1,4 +1,4 @@
-"""The camera circles, the head stays in the frame and in place; paints show the quantity itself."""
+"""The camera circles, the head stays in the frame and in place."""
 
 import math
 
@@ -8,8 +8,7 @@ import torch
 
 from flamehead import load_flame
 from flamehead.errors import InputError
-from flamehead.render import UNLIT, orbit_camera, render, swing, tile, turntable
-from flamehead.render.paints import depth_paint, normal_paint, texture_paint, uv_paint
+from flamehead.render import orbit_camera, swing, tile, turntable
 
 SIZE = (120, 150)
 
@@ -94,44 +93,3 @@ def test_tiles():
     for wrong in ([], [tiles[0], np.zeros((2, 2, 3))]):
         with pytest.raises(InputError, match="tile"):
             tile(wrong)
-
-
-def painted(head, paint, size=(60, 70)):
-    vertices, flame = head
-    camera = orbit_camera(vertices, size)
-    return render(vertices, flame.faces, camera, colors=paint(camera), lighting=UNLIT, supersample=1), camera
-
-
-def test_normals_look_at_the_viewer(head):
-    vertices, flame = head
-    picture, _ = painted(head, lambda camera: normal_paint(vertices, flame.faces, camera))
-    normals = 2 * picture.image[picture.alpha == 1] - 1
-    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=5e-3)
-    # Inside the neck's open end backs of faces are seen.
-    assert (normals[:, 2] > 0).mean() > 0.9
-    # The head's left side is on the right of the picture and looks there.
-    columns = np.nonzero(picture.alpha == 1)[1]
-    right, left = (columns >= np.quantile(columns, 0.9)), (columns <= np.quantile(columns, 0.1))
-    assert normals[right, 0].mean() > 0.3 and normals[left, 0].mean() < -0.3
-
-
-def test_depth_is_brightest_at_the_nose(head):
-    vertices, flame = head
-    picture, camera = painted(head, lambda camera: depth_paint(vertices, flame.faces, camera))
-    row, column = np.unravel_index(np.argmax(picture.image[..., 0]), picture.image.shape[:2])
-    x, y = camera.project(vertices[vertices[:, 2].argmax()][None])[0].tolist()
-    assert abs(column + 0.5 - x) < 3 and abs(row + 0.5 - y) < 3
-    assert picture.image[picture.alpha == 1].min() > 0.05
-
-
-def test_uv_and_texture_agree(head):
-    """A picture that holds its own coordinates shows the same as the uv paint."""
-    from flamehead.builtin import builtin_head
-
-    layout = builtin_head()
-    size = 256
-    middle = (np.arange(size) + 0.5) / size
-    picture = np.stack([*np.meshgrid(middle, middle[::-1]), np.zeros((size, size))], axis=-1)
-    shown, _ = painted(head, lambda _: texture_paint(picture, layout.uv, layout.uv_faces))
-    wanted, _ = painted(head, lambda _: uv_paint(layout.uv, layout.uv_faces))
-    np.testing.assert_allclose(shown.image, wanted.image, atol=4e-3)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from flamehead._srgb import encode
 from flamehead.builtin._layers import noise, skin_layers, spots
 from flamehead.builtin.fields import step
 from flamehead.builtin.mesh import HeadMesh
@@ -307,8 +308,7 @@ def make_paint(mesh: HeadMesh) -> Paint:
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light to sRGB (IEC 61966-2-1)."""
-    linear = np.clip(linear, 0.0, 1.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return encode(np.clip(linear, 0.0, 1.0))
 
 
 def part_of_vertex(mesh: HeadMesh) -> Int[np.ndarray, "V"]:

@@ -11,6 +11,7 @@ from flamehead.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from flamehead.cli._usage import FlameVariant
     from flamehead.data import FlameParams
     from flamehead.io import SavedFit, UvMap
     from flamehead.model import Flame
@@ -26,7 +27,7 @@ class Layout:
     faces: np.ndarray
 
 
-def open_flame(model: Path | None, *, quiet: bool = True) -> Flame:
+def open_flame(model: Path | None, *, variant: FlameVariant = "unknown", quiet: bool = True) -> Flame:
     """The built-in head, or a model by its path or by its bare name in the folders where assets are looked for."""
     from flamehead.assets import asset_folders
     from flamehead.builtin import cache_file
@@ -36,7 +37,7 @@ def open_flame(model: Path | None, *, quiet: bool = True) -> Flame:
         model = next((folder / model for folder in asset_folders() if (folder / model).is_file()), model)
     if model is None and not quiet and not cache_file().is_file():
         print("First run on this machine: building the built-in head ...", flush=True)
-    return load_flame(model)
+    return load_flame(model, variant=variant)
 
 
 def is_builtin(flame: Flame) -> bool:

@@ -40,7 +40,9 @@ class Subject:
     def camera(self, k: int) -> Camera:
         """The saved camera of a frame."""
         if self.cameras is None:
-            raise InputError(f"{self.name} holds no camera; leave out --saved-camera or give a params.npz.")
+            raise InputError(
+                f"{self.name} holds no camera; leave out --saved-camera and --photo, or give a params.npz."
+            )
         values = {}
         for name, rank in (("rotation", 2), ("translation", 1), ("focal", 1), ("center", 1)):
             value = getattr(self.cameras, name)
@@ -55,7 +57,7 @@ def open_subjects(command: Render) -> list[Subject]:
     saved = [_is_saved(path) for path in command.inputs]
     flame = None
     if needs_model or not command.inputs or any(saved) or command.model is not None or command.sweep:
-        flame = open_flame(command.model, quiet=command.quiet)
+        flame = open_flame(command.model, variant=command.flame_variant, quiet=command.quiet)
     if not command.inputs:
         assert flame is not None
         return [_head(command, flame, flame.zeros(), flame.arrays.source, None)]
@@ -71,39 +73,26 @@ def open_subjects(command: Render) -> list[Subject]:
 
 
 def draw_subject(
-    subject: Subject, vertices: torch.Tensor, camera: Camera, what: str, background: tuple[float, float, float]
+    subject: Subject,
+    vertices: torch.Tensor,
+    camera: Camera,
+    what: str,
+    background: tuple[float, float, float] | np.ndarray,
+    *,
+    opacity: float = 1.0,
 ) -> np.ndarray:
-    """One picture of a subject."""
-    from flamehead.render import (
-        UNLIT,
-        depth_paint,
-        normal_paint,
-        region_paint,
-        render,
-        uv_paint,
-        wireframe,
-    )
+    """One picture of a subject, over one colour or a photo."""
+    from flamehead.cli._maps import map_picture
+    from flamehead.render import blend, render, wireframe
 
-    faces = subject.faces
-    if what in ("color", "clay", "wireframe"):
-        colors = subject.colors if what == "color" else None
-        picture = render(vertices, faces, camera, colors=colors, background=background).image
-        if what == "wireframe":
-            picture = wireframe(picture, vertices, faces, camera, color=(0.13, 0.16, 0.2), alpha=0.6)
-        return picture
-    if what == "depth":
-        paint = depth_paint(vertices, faces, camera)
-    elif what == "normals":
-        paint = normal_paint(vertices, faces, camera)
-    elif what == "uv":
-        if subject.layout is None:
-            raise InputError(f"{subject.name} has no known texture coordinates; give an OBJ with them by --uv.")
-        paint = uv_paint(subject.layout.uv, subject.layout.faces)
-    else:
-        if not subject.regions:
-            raise InputError(f"{subject.name} has no named regions; put FLAME_masks.pkl beside the model file.")
-        paint = region_paint(faces, subject.regions)
-    return render(vertices, faces, camera, colors=paint, lighting=UNLIT, background=background).image
+    if what not in ("color", "clay", "wireframe"):
+        layer = map_picture(subject, vertices, camera, what)
+        return blend(background, layer.image, opacity * layer.alpha)
+    colors = subject.colors if what == "color" else None
+    picture = render(vertices, subject.faces, camera, colors=colors, background=background, alpha=opacity).image
+    if what == "wireframe":
+        picture = wireframe(picture, vertices, subject.faces, camera, color=(0.13, 0.16, 0.2), alpha=0.6)
+    return picture
 
 
 def _head(command: Render, flame: Flame, params: FlameParams, name: str, cameras: Camera | None) -> Subject:
@@ -121,14 +110,14 @@ def _head(command: Render, flame: Flame, params: FlameParams, name: str, cameras
 
 def _surface(command: Render, flame: Flame, colors: Any) -> tuple[Any, Layout | None, Mapping[str, np.ndarray]]:
     """Colours, layout and regions of something with the model's triangles."""
-    from flamehead.render import texture_paint
+    from flamehead.render import Texture
 
     layout = uv_layout(flame, command.uv)
     if command.texture is not None:
         uv_map = load_texture(command.texture, flame, command.uv)
         assert uv_map.picture is not None
         layout = Layout(uv_map.uv, uv_map.faces)
-        colors = texture_paint(uv_map.picture, uv_map.uv, uv_map.faces)
+        colors = Texture.of(uv_map.picture, uv_map.uv, uv_map.faces)
     return colors, layout, flame.regions
 
 

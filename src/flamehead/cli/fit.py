@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import tyro
 
 from flamehead.cli._begin import Init, check_init, open_beginning
-from flamehead.cli._usage import FlameVariant, UsageError
+from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def _check(command: FitPhotos) -> None:
         raise InputError(f"Asked for face {command.face}; give 0 for the largest, 1 for the next, and so on.")
     if command.landmarks is not None and command.face:
         raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
-    if command.flame_variant != "unknown" and command.model is None:
-        raise InputError("--flame-variant says what a licensed model is; name the model with --model, or leave it out.")
+    check_variant(command.flame_variant, command.model)
     _check_pixels(command)
     if together and (command.photometric or command.init is not None):
         option = "--photometric" if command.photometric else "--init"

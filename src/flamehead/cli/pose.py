@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from flamehead.cli._usage import UsageError
+from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Pose:
     """Which head of a PARAMS file that holds several, from 0 on."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A licensed FLAME file; by default the built-in head."""
+    flame_variant: FlameVariant = "unknown"
+    """The release of the model, where its file does not say it."""
     texture: Annotated[str | None, tyro.conf.arg(metavar="FILE|mean")] = None
     """A picture, FLAME_texture.npz, or `mean` of the built-in head, for .glb and .obj instead of vertex colours."""
     uv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -70,7 +72,7 @@ class Pose:
         _check(self)
         from flamehead.cli._heads import open_flame
 
-        flame = open_flame(self.model, quiet=self.quiet)
+        flame = open_flame(self.model, variant=self.flame_variant, quiet=self.quiet)
         if self.list:
             _print_names(flame)
         if not self.out:
@@ -127,6 +129,7 @@ def _check(command: Pose) -> None:
             raise UsageError(f"--{name} needs {said} angles in degrees, got {len(getattr(command, name))}.")
     if command.random is not None and (command.shape or not -(2**63) <= command.random < 2**63):
         raise UsageError("--random draws a whole identity from one 64-bit number; leave out --shape.")
+    check_variant(command.flame_variant, command.model)
     parse_settings(command.set)
 
 

@@ -8,25 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
-from flamehead.cli._usage import UsageError
+from flamehead.cli._maps import NUMBERS
+from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from flamehead.cli._subjects import Subject
+    from flamehead.data import Camera
 
 __all__ = ["Render"]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _VIDEOS = (".mp4", ".gif")
+_GREY16 = (".png", ".tif", ".tiff")
 _LARGEST = 8192
 _COLORS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080", "studio": "#e3e5e9"}
-Map = Literal["color", "clay", "depth", "normals", "uv", "regions", "wireframe"]
+Map = Literal["color", "clay", "depth", "depth-mm", "normals", "uv", "regions", "wireframe"]
+
+_Behind: TypeAlias = "tuple[float, float, float] | np.ndarray"
+"""One colour, or a photo."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Render:
     inputs: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")]] = ()
     """params.npz files or meshes (OBJ, PLY, STL, GLB; y up, face towards +z); by default the mean head."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", aliases=["-o"])] = None
-    """The picture (.png, .jpg, .webp, .tif, .bmp) or video (.mp4, .gif) to write."""
+    """The picture (.png, .jpg, .webp, .tif, .bmp), video (.mp4, .gif) or numbers of --map (.npy, .npz) to write."""
     size: Annotated[tuple[int, ...], tyro.conf.arg(metavar="PIXELS ...")] = (512,)
     """Of each head's picture: one number, or width and height."""
     yaw: Annotated[float, tyro.conf.arg(metavar="DEG")] = 0.0
@@ -50,6 +57,10 @@ class Render:
     """Angle between the upper and the lower edge of the picture, degrees; small is a long lens."""
     saved_camera: bool = False
     """See each params.npz by the camera it was fitted with, at its image's size."""
+    photo: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The photo that the params.npz were fitted to: draw all of them over it, by their saved cameras."""
+    opacity: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
+    """Of what is drawn, 0 to 1."""
     turntable: bool = False
     """Turn once around; a picture shows the steps side by side."""
     sweep: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
@@ -61,11 +72,13 @@ class Render:
     fps: Annotated[float, tyro.conf.arg(metavar="RATE")] = 24.0
     """Frames per second of a video."""
     map: Map = "color"
-    """What to show: the surface's colour, plain clay, or another quantity."""
+    """What to show: the surface's colour, plain clay, or another quantity; depth-mm is whole millimetres of 16 bits."""
     background: Annotated[str, tyro.conf.arg(metavar="COLOR")] = "studio"
     """#RRGGBB, white, black, grey or studio."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A licensed FLAME file; by default the built-in head."""
+    flame_variant: FlameVariant = "unknown"
+    """The release of the model, where its file does not say it."""
     texture: Annotated[str | None, tyro.conf.arg(metavar="FILE|mean")] = None
     """A picture, FLAME_texture.npz, or `mean` of the built-in head, instead of the head's own colours."""
     uv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -81,15 +94,19 @@ class Render:
 
         subjects = open_subjects(self)
         count = _count(self, subjects, video=out.suffix.lower() in _VIDEOS)
-        if out.suffix.lower() in _VIDEOS:
+        behind = color if self.photo is None else _photo(self.photo, subjects)
+        if _wants_numbers(self):
+            said = _numbers(self, subjects, count)
+        elif out.suffix.lower() in _VIDEOS:
             with _progress(count, quiet=self.quiet) as advance:
-                frames = ([_draw(self, each, k, count, color) for each in subjects] for k in range(count))
+                frames = (_row(self, subjects, k, count, behind) for k in range(count))
                 written = write_video(out, (advance(_sheet(row, color)) for row in frames), fps=self.fps)
             said = f"{written} frames, {written / self.fps:.1f} s"
         else:
-            tiles = [
-                _draw(self, each, k, n, color) for each in subjects for n in [_own(self, each, count)] for k in range(n)
-            ]
+            if self.photo is None:
+                tiles = [_draw(self, each, k, n, color) for each, k, n in _all(self, subjects, count)]
+            else:
+                tiles = [picture for k in range(count) for picture in _row(self, subjects, k, count, behind)]
             sheet = _sheet(tiles, color, columns=count if self.turntable or self.sweep else None)
             write_image(out, sheet)
             said = f"{sheet.shape[1]} x {sheet.shape[0]} pixels"
@@ -123,8 +140,8 @@ def _check(command: Render) -> Path:
     if out is None:
         raise UsageError("No file to write was named; the usage is: flamehead render [FILE...] --out head.png")
     suffix = out.suffix.lower()
-    if suffix not in (*_PICTURES, *_VIDEOS):
-        wanted = ", ".join((*_PICTURES, *_VIDEOS))
+    if suffix not in (*_PICTURES, *_VIDEOS, *NUMBERS):
+        wanted = ", ".join((*_PICTURES, *_VIDEOS, *NUMBERS))
         raise InputError(f"Cannot write {out}: the suffix is {out.suffix!r}, wanted one of {wanted}.")
     if not out.parent.is_dir():
         raise InputError(f"Cannot write {out}: the folder {out.parent} does not exist; create it first.")
@@ -132,8 +149,13 @@ def _check(command: Render) -> Path:
         raise UsageError(f"--size got {command.size}; give one number or width and height, from 8 to {_LARGEST}.")
     if command.turntable and command.sweep:
         raise UsageError("--turntable and --sweep are two films; ask for one at a time.")
-    if command.saved_camera and (command.turntable or command.yaw or command.pitch):
-        raise UsageError("--saved-camera stands where the photo was taken from; leave out --turntable, --yaw, --pitch.")
+    by_camera = command.saved_camera or command.photo is not None
+    if by_camera and (command.turntable or command.yaw or command.pitch):
+        raise UsageError(
+            "--saved-camera and --photo stand where the photo was taken from; leave out --turntable, --yaw, --pitch."
+        )
+    check_variant(command.flame_variant, command.model)
+    _check_layers(command, suffix)
     if not (abs(command.pitch) < 90 and 0 < command.fov < 180 and math.isfinite(command.yaw)):
         raise UsageError(
             "--pitch must lie between -90 and 90 degrees, --fov between 0 and 180; --yaw may be any angle."
@@ -143,6 +165,54 @@ def _check(command: Render) -> Path:
             f"--frames got {command.frames}, --reach {command.reach}; give 1 to 10000, and a finite number."
         )
     return out
+
+
+def _check_layers(command: Render, suffix: str) -> None:
+    """Whether the map, the photo and the kind of file go together."""
+    if not 0 <= command.opacity <= 1:
+        raise UsageError(f"--opacity got {command.opacity}; give a share from 0 to 1.")
+    if command.photo is not None and not command.inputs:
+        raise UsageError("--photo shows fitted heads in their photo; name the params.npz of its fit as well.")
+    if _wants_numbers(command):
+        if command.photo is not None or command.opacity < 1:
+            raise UsageError("Numbers are not blended; leave out --photo and --opacity, or write a picture.")
+        if command.map in ("clay", "wireframe"):
+            raise UsageError(f"--map {command.map} is a picture without numbers; write it as .png.")
+        if command.map == "depth-mm" and suffix not in (*_GREY16, *NUMBERS):
+            wanted = ", ".join((*_GREY16, *NUMBERS))
+            raise InputError(f"Cannot write 16 bits to {command.out}; the suffix for depth-mm is one of {wanted}.")
+
+
+def _wants_numbers(command: Render) -> bool:
+    assert command.out is not None
+    return command.out.suffix.lower() in NUMBERS or command.map == "depth-mm"
+
+
+def _numbers(command: Render, subjects: list[Subject], count: int) -> str:
+    """Write what the map holds; says what."""
+    from flamehead.cli._maps import map_numbers, write_numbers
+
+    assert command.out is not None
+    found = []
+    for each, k, n in _all(command, subjects, count):
+        found.append(map_numbers(each, *_view(command, each, k, n), command.map))
+    return write_numbers(command.out, found, list(subjects[0].regions), command.map)
+
+
+def _photo(path: Path, subjects: list[Subject]) -> np.ndarray:
+    """The photo, if the heads were fitted to it."""
+    from flamehead.io import read_image
+
+    photo = read_image(path)
+    height, width = photo.shape[:2]
+    for subject in subjects:
+        wanted = subject.camera(0).size
+        if wanted != (width, height):
+            raise InputError(
+                f"The photo {path} has {width} x {height} pixels, but {subject.name} was fitted to {wanted[0]} x "
+                f"{wanted[1]} pixels; give the photo of that fit."
+            )
+    return photo
 
 
 def _count(command: Render, subjects: list[Subject], *, video: bool) -> int:
@@ -160,13 +230,43 @@ def _own(command: Render, subject: Subject, count: int) -> int:
     return count if command.turntable or command.sweep else len(subject.vertices)
 
 
-def _draw(command: Render, subject: Subject, k: int, count: int, color: tuple[float, float, float]) -> np.ndarray:
+def _all(command: Render, subjects: list[Subject], count: int) -> Iterator[tuple[Subject, int, int]]:
+    """Every frame of every subject, and how many frames that subject has."""
+    for each in subjects:
+        own = _own(command, each, count)
+        yield from ((each, k, own) for k in range(own))
+
+
+def _row(command: Render, subjects: list[Subject], k: int, count: int, behind: _Behind) -> list[np.ndarray]:
+    """Frame `k` of all subjects: side by side, or in the one photo they belong to."""
+    if isinstance(behind, tuple):
+        return [_draw(command, each, k, count, behind) for each in subjects]
+    # From the back to the front, so that nearer heads cover farther ones.
+    for each in sorted(subjects, key=lambda each: -_distance(*_view(command, each, k, count))):
+        behind = _draw(command, each, k, count, behind)
+    return [behind]
+
+
+def _distance(vertices: torch.Tensor, camera: Camera) -> float:
+    from flamehead.geometry.camera import world_to_camera
+
+    return float(world_to_camera(vertices, camera.rotation, camera.translation)[..., 2].mean())
+
+
+def _draw(command: Render, subject: Subject, k: int, count: int, behind: _Behind) -> np.ndarray:
     """Frame `k` of a subject."""
     from flamehead.cli._subjects import draw_subject
+
+    vertices, camera = _view(command, subject, k, count)
+    return draw_subject(subject, vertices, camera, command.map, behind, opacity=command.opacity)
+
+
+def _view(command: Render, subject: Subject, k: int, count: int) -> tuple[torch.Tensor, Camera]:
+    """The head of frame `k` and the camera that sees it."""
     from flamehead.render import orbit_camera
 
     size = (command.size[0], command.size[-1])
-    if command.saved_camera:
+    if command.saved_camera or command.photo is not None:
         camera = subject.camera(k)
     else:
         yaw = command.yaw + (360 * k / count if command.turntable else 0.0)
@@ -178,8 +278,7 @@ def _draw(command: Render, subject: Subject, k: int, count: int, color: tuple[fl
             fov=math.radians(command.fov),
         )
     # A shorter track waits at its end; a sweep has as many heads as frames.
-    vertices = subject.vertices[0 if command.turntable else min(k, len(subject.vertices) - 1)]
-    return draw_subject(subject, vertices, camera, command.map, color)
+    return subject.vertices[0 if command.turntable else min(k, len(subject.vertices) - 1)], camera
 
 
 def _sheet(tiles: list[np.ndarray], color: tuple[float, float, float], *, columns: int | None = None) -> np.ndarray:

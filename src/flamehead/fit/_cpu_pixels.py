@@ -14,13 +14,14 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.render.harmonics import HARMONIC_CONSTANTS
 
 __all__ = ["HARMONICS", "accumulate", "by_coefficients", "interior", "shade_pixels", "thin"]
 
 HARMONICS = 9
 
-_C0, _C1, _C2, _C3, _C4 = 0.28209479, 1.02332671, 0.85808553, 0.42904276, 0.24770796
-"""Factors of the nine functions: 1; x, y, z; xy, xz, yz; x^2 - y^2; 3 z^2 - 1 (Ramamoorthi and Hanrahan 2001)."""
+_C0, _C1, _, _, _C2, _, _, _C3, _C4 = HARMONIC_CONSTANTS
+"""Factors of the nine functions: 1; x, y, z; xy, xz, yz; x^2 - y^2; 3 z^2 - 1."""
 
 _LEAST = np.float32(1e-4)
 """Linear light below which a pixel's colour has no slope worth following."""

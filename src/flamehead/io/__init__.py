@@ -1,7 +1,7 @@
 """Pictures, videos, meshes, landmarks and our own results on disk; every file is written whole or not at all."""
 
 from flamehead._atomic import atomic_folder, atomic_path
-from flamehead.io.images import read_focal, read_image, write_image
+from flamehead.io.images import read_focal, read_image, write_grey16, write_image
 from flamehead.io.landmarks import read_landmarks, write_landmarks
 from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
 from flamehead.io.points import read_points
@@ -32,6 +32,7 @@ __all__ = [
     "save_params",
     "save_registration",
     "write_glb",
+    "write_grey16",
     "write_image",
     "write_json",
     "write_landmarks",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt16
 
 from flamehead._atomic import atomic_path
 from flamehead.errors import InputError
@@ -17,7 +17,7 @@ from flamehead.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["read_focal", "read_image", "write_image"]
+__all__ = ["read_focal", "read_image", "write_grey16", "write_image"]
 
 MAX_PIXELS = 170_000_000
 """Beyond this a picture is refused: as float32 RGB it would take more than 2 GB."""
@@ -112,6 +112,26 @@ def write_image(path: str | Path, image: Float[np.ndarray, "H W 3"]) -> None:
     options: dict[str, Any] = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     with atomic_path(path) as temporary:
         Image.fromarray(bytes_).save(temporary, **options)
+
+
+def write_grey16(path: str | Path, values: UInt16[np.ndarray, "H W"]) -> None:
+    """Write whole numbers as a 16-bit grey PNG or TIFF, such as depth in millimetres.
+
+    Raises:
+        InputError: Another shape or type, another suffix, or a folder that cannot be written.
+    """
+    path = Path(path)
+    if values.ndim != 2 or 0 in values.shape or values.dtype != np.uint16:
+        raise InputError(
+            f"Cannot write {path}: got an array of shape {values.shape} and type {values.dtype}, wanted uint16 "
+            "of shape (height, width)."
+        )
+    if path.suffix.lower() not in (".png", ".tif", ".tiff"):
+        raise InputError(f"Cannot write 16 bits to {path}: the suffix is {path.suffix!r}, wanted .png, .tif or .tiff.")
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(values).save(temporary)
 
 
 def _open(path: Path) -> Image.Image:

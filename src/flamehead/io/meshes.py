@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from flamehead._atomic import atomic_path
+from flamehead._srgb import encode
 from flamehead._types import StrPath
 from flamehead.errors import InputError
 
@@ -153,9 +154,7 @@ def _read_with_trimesh(path: Path) -> Mesh:
     colors = _vertex_colors(parts[0] if len(parts) == 1 else mesh, len(vertices))
     if colors is not None and path.suffix.lower() in (".glb", ".gltf"):
         # Vertex colours of glTF are linear light.
-        colors = np.where(
-            colors <= 0.0031308, colors * 12.92, 1.055 * np.maximum(colors, 0.0031308) ** (1 / 2.4) - 0.055
-        )
+        colors = encode(colors)
     return Mesh(vertices, faces, colors)
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead._atomic import atomic_path
+from flamehead._srgb import decode
 from flamehead._types import StrPath
 from flamehead.errors import InputError
 from flamehead.geometry.normals import vertex_normals
@@ -73,7 +74,8 @@ def write_glb(
     normals = np.where(length > 0, normals / np.maximum(length, 1e-30), [0.0, 1.0, 0.0])
     columns = {"POSITION": points, "NORMAL": normals}
     if paint is not None and picture is None:
-        columns["COLOR_0"] = _to_linear(paint)
+        # Colours of glTF are linear light.
+        columns["COLOR_0"] = decode(paint)
     if uv_map is not None:
         _check_uv(path, uv_map, triangles)
         rows, uv_rows, triangles = _split_seams(triangles, uv_map.faces)
@@ -156,11 +158,6 @@ def _split_seams(
     pairs = np.stack([triangles.reshape(-1), uv_faces.reshape(-1)], axis=1)
     rows, corners = np.unique(pairs, axis=0, return_inverse=True)
     return rows[:, 0], rows[:, 1], corners.reshape(-1, 3)
-
-
-def _to_linear(colors: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 3"]:
-    """sRGB decoded (IEC 61966-2-1), which is what glTF's COLOR_0 holds."""
-    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 
 
 def _png(path: StrPath, picture: Float[np.ndarray, "H W 3"]) -> bytes:

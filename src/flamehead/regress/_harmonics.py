@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["flip", "harmonic_shading", "weak_projection"]
+from flamehead.render import HARMONIC_CONSTANTS
 
-_PI = math.pi
-_FACTORS = (
-    1 / math.sqrt(4 * _PI),
-    *(2 * _PI / 3 * math.sqrt(3 / (4 * _PI)),) * 3,
-    *(3 * _PI / 4 * math.sqrt(5 / (12 * _PI)),) * 3,
-    3 * _PI / 8 * math.sqrt(5 / (12 * _PI)),
-    _PI / 8 * math.sqrt(5 / (4 * _PI)),
-)
+__all__ = ["flip", "harmonic_shading", "weak_projection"]
 
 
 def harmonic_shading(
@@ -33,7 +24,7 @@ def harmonic_shading(
     """
     x, y, z = normals.unbind(-3)
     basis = torch.stack([torch.ones_like(x), x, y, z, x * y, x * z, y * z, x**2 - y**2, 3 * z**2 - 1], dim=-3)
-    factors = torch.tensor(_FACTORS, dtype=normals.dtype, device=normals.device)
+    factors = torch.tensor(HARMONIC_CONSTANTS, dtype=normals.dtype, device=normals.device)
     return torch.einsum("...khw,...kc->...chw", basis * factors[:, None, None], light)
 
 

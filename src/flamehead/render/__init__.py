@@ -1,13 +1,20 @@
 """Meshes, cameras and light become pictures; what carries gradients says so."""
 
 from flamehead.render.draw import Drawing, draw
-from flamehead.render.fields import EVEN, ColorMap, field_colors, region_colors, region_paint, with_legend
+from flamehead.render.fields import (
+    EVEN,
+    UNLIT,
+    ColorMap,
+    distance_chart,
+    field_colors,
+    region_colors,
+    region_paint,
+    with_legend,
+)
 from flamehead.render.grid import grid
 from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
-from flamehead.render.heat import distance_chart, distance_colors
 from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
-from flamehead.render.paints import UNLIT, depth_paint, normal_paint, texture_paint, uv_paint
 from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render
 from flamehead.render.sampling import Pyramid, build_pyramid, sample_image
 from flamehead.render.screen import to_screen
@@ -42,10 +49,8 @@ __all__ = [
     "build_pyramid",
     "constant_light",
     "decode_srgb",
-    "depth_paint",
     "depth_to_millimetres",
     "distance_chart",
-    "distance_colors",
     "draw",
     "encode_srgb",
     "face_regions",
@@ -57,7 +62,6 @@ __all__ = [
     "links",
     "maps",
     "marks",
-    "normal_paint",
     "normals_to_bytes",
     "orbit_camera",
     "overlay_sheet",
@@ -71,11 +75,9 @@ __all__ = [
     "srgb_to_linear",
     "swing",
     "texture_level",
-    "texture_paint",
     "tile",
     "to_screen",
     "turntable",
-    "uv_paint",
     "warmup",
     "wireframe",
     "with_legend",

@@ -16,14 +16,26 @@ from flamehead.render._text import INK, PAPER, text_width, write
 from flamehead.render.maps import face_regions
 from flamehead.render.shade import DirectionalLight, Lighting
 
-__all__ = ["EVEN", "ColorMap", "field_colors", "region_colors", "region_paint", "with_legend"]
+__all__ = [
+    "EVEN",
+    "UNLIT",
+    "ColorMap",
+    "distance_chart",
+    "field_colors",
+    "region_colors",
+    "region_paint",
+    "with_legend",
+]
 
-ColorMap = Literal["sequential", "diverging"]
+ColorMap = Literal["sequential", "diverging", "heat"]
 
 EVEN = Lighting(
     (DirectionalLight((-0.3, -0.4, -1.0), (0.30, 0.30, 0.30), wrap=0.5),), (0.72, 0.72, 0.72), (0.62, 0.62, 0.62)
 )
 """Light with just enough shade to show the shape: colours stay those of the legend."""
+
+UNLIT = Lighting((), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+"""Light that is one everywhere: the picture shows the colours themselves."""
 
 _STOPS: dict[str, list[tuple[float, float, float]]] = {
     # From dark to light all the way, so that it also reads in grey and to the colour-blind.
@@ -34,6 +46,10 @@ _STOPS: dict[str, list[tuple[float, float, float]]] = {
     "diverging": [
         (0.13, 0.25, 0.55), (0.29, 0.50, 0.76), (0.66, 0.80, 0.91), (0.96, 0.96, 0.95),
         (0.96, 0.75, 0.64), (0.84, 0.41, 0.34), (0.60, 0.09, 0.17),
+    ],
+    # Blue, teal, yellow, orange, red, the habit of error maps.
+    "heat": [
+        (0.16, 0.31, 0.62), (0.25, 0.66, 0.67), (0.95, 0.93, 0.62), (0.93, 0.52, 0.24), (0.68, 0.10, 0.15),
     ],
 }  # fmt: skip
 _UNKNOWN = (0.62, 0.62, 0.62)
@@ -50,7 +66,7 @@ def field_colors(
     Args:
         values: In any unit; NaN is grey.
         limits: The values at both ends of the colours; beyond them the last colour stays.
-        colormap: `"sequential"` for sizes, `"diverging"` for signed values with limits (-a, a).
+        colormap: `"sequential"` for sizes, `"diverging"` for signed values with limits (-a, a), `"heat"` for errors.
 
     Example:
         >>> field_colors(np.array([0.0, 2.0]), limits=(0.0, 2.0)).round(2).tolist()
@@ -105,6 +121,44 @@ def with_legend(
     panel = write(panel, words, size, anchor="lm")
     panel = write(panel, [(float(space), 0.9 * size, title)], size, anchor="lm") if title else panel
     return np.concatenate([np.asarray(image, dtype=np.float32), panel], axis=1)
+
+
+def distance_chart(
+    distances: Float[np.ndarray, "N"], largest: float, *, title: str, unit: str, size: tuple[int, int] = (560, 300)
+) -> Float[np.ndarray, "h w 3"]:
+    """A histogram whose bars have the colours of `field_colors` in `"heat"`; the last bar holds all that is farther.
+
+    Args:
+        distances: Not NaN.
+        largest: Where the scale of colours ends.
+        title: Above the chart.
+        unit: Of the distances, below the axis.
+        size: (width, height) in pixels.
+    """
+    from PIL import Image, ImageDraw
+
+    width, height = size
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    bins = 40
+    counts = np.bincount(np.minimum((distances / largest * bins).astype(int), bins), minlength=bins + 1)
+    share = counts / max(len(distances), 1)
+    left, right, top, bottom = 44, width - 16, 30, height - 40
+    step, tallest = (right - left) / (bins + 1), max(float(share.max()), 1e-9)
+    colors = field_colors((np.arange(bins + 1) + 0.5) / bins, limits=(0.0, 1.0), colormap="heat")
+    for k, (value, color) in enumerate(zip(share, colors, strict=True)):
+        box = [left + k * step + 1, bottom - value / tallest * (bottom - top), left + (k + 1) * step - 1, bottom]
+        if value > 0:
+            draw.rectangle(box, fill=tuple(int(255 * c) for c in color))
+    draw.line([left, bottom, right, bottom], fill="black")
+    for k in range(5):
+        x = left + k * (bins * step) / 4
+        draw.line([x, bottom, x, bottom + 4], fill="black")
+        draw.text((x, bottom + 6), f"{largest * k / 4:g}" + ("+" if k == 4 else ""), fill="black", anchor="ma")
+    draw.text(((left + right) / 2, height - 16), unit, fill="black", anchor="ma")
+    draw.text((left, 8), title, fill="black")
+    draw.text((left - 6, top), f"{100 * tallest:.0f} %", fill="black", anchor="ra")
+    return np.asarray(picture, dtype=np.float32) / 255.0
 
 
 def region_colors(names: tuple[str, ...] | list[str]) -> dict[str, tuple[float, float, float]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from flamehead._srgb import decode, encode
 from flamehead.errors import InputError
 
 __all__ = ["STUDIO", "DirectionalLight", "Lighting", "PointLight", "linear_to_srgb", "shade", "srgb_to_linear"]
@@ -157,11 +158,10 @@ def _unit(directions: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batc
 def srgb_to_linear(color: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Decode sRGB in [0, 1] to linear light (IEC 61966-2-1), float32; values outside are clipped."""
     color = np.clip(np.asarray(color, dtype=np.float32), 0.0, 1.0)
-    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
+    return decode(color).astype(np.float32)
 
 
 def linear_to_srgb(color: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Encode linear light as sRGB in [0, 1] (IEC 61966-2-1), float32; values outside are clipped."""
     color = np.clip(np.asarray(color, dtype=np.float32), 0.0, 1.0)
-    curve = 1.055 * np.maximum(color, 0.0031308, dtype=np.float32) ** np.float32(1 / 2.4) - 0.055
-    return np.where(color <= 0.0031308, color * 12.92, curve).astype(np.float32)
+    return encode(color).astype(np.float32)

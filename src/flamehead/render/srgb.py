@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from flamehead._srgb import decode_tensor, encode_tensor
 from flamehead.render._bands import bands
 
 __all__ = ["decode_srgb", "encode_srgb"]
@@ -47,7 +48,7 @@ class _Decode(torch.autograd.Function):
 
             out = _over(_cpu_srgb.decode, color)
         else:
-            out = torch.where(color <= 0.04045, color / 12.92, ((color.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
+            out = decode_tensor(color)
         ctx.save_for_backward(color, out)
         return out
 
@@ -70,8 +71,7 @@ class _Encode(torch.autograd.Function):
 
             out = _over(_cpu_srgb.encode, color)
         else:
-            curve = 1.055 * color.clamp(min=0.003) ** (1.0 / 2.4) - 0.055
-            out = torch.where(color <= 0.0031308, color * 12.92, curve)
+            out = encode_tensor(color)
         ctx.save_for_backward(color, out)
         return out
 
