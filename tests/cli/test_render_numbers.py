@@ -133,3 +133,22 @@ def test_the_release_reaches_the_model(run, tmp_path, monkeypatch, command):
     assert "Opened." in run(command, "-o", tmp_path / ("a.png" if command == "render" else "a.obj"), *words).complaint
     assert asked == [(model, "2023-no-jaw")]
     assert "--model" in run(command, "-o", tmp_path / "a.npz", "--flame-variant", "2020").complaint
+
+
+def test_the_nearer_head_covers_the_farther(run, posed, tmp_path):
+    with np.load(posed) as stored:
+        arrays = dict(stored)
+    width, height = (int(side) for side in arrays["camera_size"])
+    write_image(tmp_path / "photo.png", np.zeros((height, width, 3)))
+    # Behind the first head, and to its side; parameters of one type, the camera of another.
+    arrays["translation"] = np.array([0.05, 0.0, -0.3], dtype=np.float32)
+    arrays["camera_translation"] = arrays["camera_translation"].astype(np.float64)
+    np.savez(tmp_path / "far.npz", **arrays)
+    pictures = []
+    for inputs in ([posed, tmp_path / "far.npz"], [tmp_path / "far.npz", posed], [posed]):
+        out = tmp_path / "o.png"
+        assert run("render", *inputs, "--photo", tmp_path / "photo.png", "-o", out).code == 0
+        pictures.append(read_image(out))
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    alone = pictures[2].any(-1)
+    assert np.abs(pictures[0] - pictures[2])[alone].mean() < 1e-3 and pictures[0][~alone].any()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flamehead.data import Camera
     from flamehead.render import Maps, Picture
 
-__all__ = ["NUMBERS", "map_numbers", "map_picture", "write_numbers"]
+__all__ = ["NUMBERS", "map_numbers", "map_picture", "view_depth", "write_numbers"]
 
 NUMBERS = (".npy", ".npz")
 """Files that hold numbers rather than pictures."""
@@ -90,6 +90,14 @@ def write_numbers(path: Path, found: Sequence[Mapping[str, np.ndarray]], names: 
     return f"{what}, {values.dtype} of shape {values.shape}"
 
 
+def view_depth(vertices: torch.Tensor, camera: Camera) -> torch.Tensor:
+    """View depth of each vertex, float64: heads and saved cameras may be of different types."""
+    from flamehead.geometry.camera import world_to_camera
+
+    points, rotation, translation = (x.detach().cpu().double() for x in (vertices, camera.rotation, camera.translation))
+    return world_to_camera(points, rotation, translation)[..., 2]
+
+
 def _read(subject: Subject, vertices: torch.Tensor, camera: Camera, what: str) -> Maps:
     from flamehead.render import maps
 
@@ -113,10 +121,8 @@ def _colors(seen: Maps, what: str, subject: Subject, vertices: torch.Tensor, cam
     import numpy as np
 
     if what == "depth":
-        from flamehead.geometry.camera import world_to_camera
-
         assert seen.depth is not None
-        z = world_to_camera(vertices, camera.rotation, camera.translation)[..., 2]
+        z = view_depth(vertices, camera)
         low, high = float(z.min()), float(z.max())
         # Bright is near; the farthest vertex is dark grey, to be told from a black background.
         grey = 1.0 - 0.9 * (np.where(np.isfinite(seen.depth), seen.depth, high) - low) / max(high - low, 1e-12)

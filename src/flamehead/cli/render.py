@@ -242,15 +242,11 @@ def _row(command: Render, subjects: list[Subject], k: int, count: int, behind: _
     if isinstance(behind, tuple):
         return [_draw(command, each, k, count, behind) for each in subjects]
     # From the back to the front, so that nearer heads cover farther ones.
-    for each in sorted(subjects, key=lambda each: -_distance(*_view(command, each, k, count))):
+    from flamehead.cli._maps import view_depth
+
+    for each in sorted(subjects, key=lambda each: -float(view_depth(*_view(command, each, k, count)).mean())):
         behind = _draw(command, each, k, count, behind)
     return [behind]
-
-
-def _distance(vertices: torch.Tensor, camera: Camera) -> float:
-    from flamehead.geometry.camera import world_to_camera
-
-    return float(world_to_camera(vertices, camera.rotation, camera.translation)[..., 2].mean())
 
 
 def _draw(command: Render, subject: Subject, k: int, count: int, behind: _Behind) -> np.ndarray:
