@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flamehead.cli._usage import UsageError
 from flamehead.cli._outputs import check_folder
+from flamehead.cli._usage import UsageError
 from flamehead.cli.fit import _folders_of, _progress
 from flamehead.errors import InputError
 

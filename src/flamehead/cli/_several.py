@@ -40,8 +40,8 @@ class _Head:
 
 def fit_together(command: FitPhotos) -> int:
     """Fit one person or one head to all photos; unlike photos on their own, one that cannot be used stops all."""
-    from flamehead.cli._prepare import built_in_head_coming
     from flamehead.cli._outputs import check_folder
+    from flamehead.cli._prepare import built_in_head_coming
     from flamehead.cli.fit import _absent, _folders_of, _open_model, _prepare
 
     _check(command)

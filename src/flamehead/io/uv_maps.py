@@ -63,19 +63,21 @@ def obj_uv_map(path: Path, lines: list[str]) -> UvMap | None:
             named = [word.split("/") for word in rest.split()]
             if any(len(word) < 2 or not word[1] for word in named):
                 return None
-            first, *others = (int(word[1]) for word in named)
-            place = (lambda k, n=len(uv): k - 1 if k > 0 else n + k)
-            faces.extend((place(first), place(a), place(b)) for a, b in pairwise(others))
+            count = len(uv)
+            # Counted from 1, or backwards from the last one so far.
+            rows = (int(word[1]) for word in named)
+            first, *others = (row - 1 if row > 0 else count + row for row in rows)
+            faces.extend((first, a, b) for a, b in pairwise(others))
             used.add(material)
-    rows, corners = np.array(uv, dtype=np.float64), np.array(faces, dtype=np.int64)
-    if not _fit_together(rows, corners):
+    places, corners = np.array(uv, dtype=np.float64), np.array(faces, dtype=np.int64)
+    if not _fit_together(places, corners):
         return None
     file = _named_picture(path, libraries, used - {""})
-    return _mapped(rows, corners, None if file is None else _opened(path, file), file)
+    return _mapped(places, corners, None if file is None else _opened(path, file), file)
 
 
 def trimesh_uv_map(mesh: Any) -> UvMap | None:
-    """The texture coordinates and the base colour picture of a mesh that trimesh has read; it counts v from the bottom."""
+    """The texture coordinates and the base colour of a mesh that trimesh has read; it counts v from the bottom."""
     visual = getattr(mesh, "visual", None)
     uv, corners = getattr(visual, "uv", None), getattr(mesh, "faces", None)
     if uv is None or corners is None or len(uv) != len(mesh.vertices):
