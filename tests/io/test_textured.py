@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from flamehead.errors import InputError
-from flamehead.io import read_image, read_mesh, write_glb, write_textured_obj
-from flamehead.io.textured import UvMap
+from flamehead.io import UvMap, read_image, read_mesh, write_glb, write_textured_obj
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,60 @@ def test_what_does_not_belong_together_is_refused(tent, tmp_path):
     with pytest.raises(InputError, match="NaN"):
         write_glb(tmp_path / "a.glb", vertices * np.nan, faces)
     assert not list(tmp_path.iterdir())
+
+
+def on_picture(mesh):
+    """uv at every corner, which does not depend on how a file repeats vertices."""
+    return mesh.uv_map.uv[mesh.uv_map.faces]
+
+
+def test_the_texture_comes_back(tent, tmp_path):
+    vertices, faces, uv, uv_faces = tent
+    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3)) / 255.0
+    write_glb(tmp_path / "a.glb", vertices, faces, uv_map=UvMap(uv, uv_faces, picture))
+    write_textured_obj(tmp_path / "b.obj", vertices, faces, uv_map=UvMap(uv, uv_faces, picture))
+    write_glb(tmp_path / "c.glb", vertices, faces, uv_map=UvMap(uv, uv_faces))
+    write_textured_obj(tmp_path / "d.obj", vertices, faces, uv_map=UvMap(uv, uv_faces))
+    for name in ("a.glb", "b.obj", "c.glb", "d.obj"):
+        mesh = read_mesh(tmp_path / name, texture=True)
+        assert mesh.uv_map is not None and read_mesh(tmp_path / name).uv_map is None
+        np.testing.assert_allclose(on_picture(mesh), uv[uv_faces], atol=1e-6)
+        if name[0] in "ab":
+            assert mesh.uv_map.picture is not None
+            np.testing.assert_allclose(mesh.uv_map.picture, picture, atol=1e-6)
+        else:
+            assert mesh.uv_map.picture is None
+
+
+MATERIAL = "newmtl one\nmap_Kd -s 1 1 1 -clamp on my picture.png\nnewmtl two\nmap_Kd other.png\n"
+SQUARE = "mtllib m.mtl\nusemtl one\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 2 0\nvt 2 1\nvt 0 1\n"
+
+
+@pytest.mark.parametrize(
+    ("faces", "material", "warned"),
+    [
+        ("f 1/1 2/2 3/3 4/4\n", MATERIAL, ""),
+        ("f -4/-4 -3/-3 -2/-2 -1/-1\n", MATERIAL, ""),
+        ("f 1/1 2/2 3/3\nusemtl two\nf 1/1 3/3 4/4\n", MATERIAL, "several materials"),
+        ("f 1/1 2/2 3/3\n", None, "is not there"),
+        ("f 1/1 2/2 3/3\n", MATERIAL.replace("my", "no"), "texture is left out"),
+    ],
+)
+def test_materials_of_obj_files(tmp_path, caplog, faces, material, warned):
+    Image.new("RGB", (2, 1), (255, 0, 0)).save(tmp_path / "my picture.png")
+    (tmp_path / "a.obj").write_text(SQUARE + faces)
+    if material is not None:
+        (tmp_path / "m.mtl").write_text(material)
+    mesh = read_mesh(tmp_path / "a.obj", texture=True)
+    assert mesh.uv_map is not None and len(mesh.uv_map.faces) == len(mesh.faces)
+    assert warned in caplog.text and bool(caplog.text) == bool(warned)
+    if not warned:
+        assert mesh.uv_map.picture is not None and mesh.uv_map.file == tmp_path / "my picture.png"
+        np.testing.assert_array_equal(mesh.uv_map.picture, np.broadcast_to([1.0, 0.0, 0.0], (1, 2, 3)))
+    else:
+        assert mesh.uv_map.picture is None
+
+
+def test_a_corner_without_uv_means_no_map(tmp_path):
+    (tmp_path / "a.obj").write_text(SQUARE + "f 1/1 2/2 3/3\nf 1 3 4\n")
+    assert read_mesh(tmp_path / "a.obj", texture=True).uv_map is None

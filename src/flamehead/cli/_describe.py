@@ -17,7 +17,9 @@ __all__ = ["describe_file"]
 
 _MESHES = (".ply", ".glb", ".stl", ".off")
 """OBJ is not among them: templates of FLAME are such files, and go first."""
-_UNKNOWN = "not a file that flamehead knows"
+_UNKNOWN = "not a FLAME file, nor a mesh or parameters that flamehead knows"
+_PICKLED = (".pkl", ".npy", ".npz", ".tar", ".pth", ".pt", ".mat", ".h5", ".safetensors")
+"""Where a file that cannot be opened is worth a reason: it was meant to be one of FLAME's."""
 
 
 def describe_file(path: Path, *, variant: FlameVariant) -> tuple[str, bool]:
@@ -39,9 +41,17 @@ def describe_file(path: Path, *, variant: FlameVariant) -> tuple[str, bool]:
             return _mesh(path), True
         except InputError as error:
             return str(error), False
-    if asset is None:
+    if asset is not None and asset.problem and suffix == ".npz" and not zipfile.is_zipfile(path):
+        return f"{path} is no npz file, or a damaged one; download or write it again.", False
+    if asset is None or (asset.problem and suffix not in _PICKLED and _first_byte(path) != b"\x80"):
         return _UNKNOWN, False
     return asset.problem or asset.description, not asset.problem
+
+
+def _first_byte(path: Path) -> bytes:
+    """0x80 in every pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        return file.read(1)
 
 
 def _mesh(path: Path) -> str:

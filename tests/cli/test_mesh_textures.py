@@ -1,0 +1,54 @@
+"""Meshes with a texture of their own, drawn by `flamehead render`."""
+
+import numpy as np
+import pytest
+
+from flamehead import read_image
+
+SIZE = ("--size", 96)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One posed head as parameters, as GLB and as OBJ with the texture of the built-in head."""
+    from flamehead.cli import main
+
+    folder = tmp_path_factory.mktemp("textured")
+    words = ["pose", "--set", "smile=1", "--texture", "mean", "--quiet", "--out"]
+    assert main([*words, *(str(folder / name) for name in ("t.npz", "t.glb", "t.obj"))]) == 0
+    return folder
+
+
+def drawn(run, out, *words):
+    assert run("render", *words, *SIZE, "--out", out).code == 0
+    return read_image(out)
+
+
+@pytest.mark.parametrize("name", ["t.glb", "t.obj"])
+def test_a_mesh_is_drawn_with_its_texture(run, folder, tmp_path, name):
+    out = tmp_path / "p.png"
+    wanted = drawn(run, out, folder / "t.npz", "--texture", "mean")
+    assert np.abs(drawn(run, out, folder / name) - wanted).mean() < 0.002
+    assert np.abs(drawn(run, out, folder / name, "--map", "clay") - wanted).mean() > 0.02
+    # What the model knows is known of a file that repeats vertices at seams, too.
+    assert np.abs(drawn(run, out, folder / name, "--texture", "mean") - wanted).mean() < 0.002
+    for what in ("uv", "regions"):
+        of_model = drawn(run, out, folder / "t.npz", "--map", what)
+        assert np.abs(drawn(run, out, folder / name, "--map", what) - of_model).mean() < 0.005
+
+
+def test_no_input_is_written_over(run, folder, tmp_path):
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    done = run("render", folder / "t.obj", *SIZE, "--out", folder / "t.png")
+    assert "would replace the texture of" in done.complaint
+    for words in ((folder / "t.npz", "--map", "depth"), ("--uv", folder / "t.obj", folder / "t.npz", "--map", "depth")):
+        assert "one of its inputs" in run("render", *words, *SIZE, "--out", folder / "t.npz").complaint
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_folders_and_false_names_are_said(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("a.glb", "a.npz"):
+        (tmp_path / name).write_text("some words\n")
+    for name, wanted in (("empty", "it is a folder"), ("a.glb", "is no GLB file"), ("a.npz", "is no npz file")):
+        assert wanted in run("render", tmp_path / name, "--out", tmp_path / "p.png").complaint
