@@ -166,3 +166,39 @@ def test_materials_of_obj_files(tmp_path, caplog, faces, material, warned):
 def test_a_corner_without_uv_means_no_map(tmp_path):
     (tmp_path / "a.obj").write_text(SQUARE + "f 1/1 2/2 3/3\nf 1 3 4\n")
     assert read_mesh(tmp_path / "a.obj", texture=True).uv_map is None
+
+
+def box(color, x, tint=None):
+    """A cube with a picture of one colour."""
+    part = trimesh.creation.box()
+    part.apply_translation([x, 0, 0])
+    picture = Image.new("RGB", (4, 4), color)
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=tint)
+    part.visual = trimesh.visual.TextureVisuals(uv=np.full((len(part.vertices), 2), 0.4), material=material)
+    return part
+
+
+def colors_of_triangles(mesh):
+    """At the middle of each triangle."""
+    height, width = mesh.uv_map.picture.shape[:2]
+    u, v = on_picture(mesh).mean(axis=1).T
+    return mesh.uv_map.picture[((1 - v) * height).astype(int), (u * width).astype(int)]
+
+
+def test_the_parts_of_a_scene_keep_their_pictures(tmp_path, caplog):
+    trimesh.Scene([box((255, 0, 0), 0), box((0, 255, 0), 3)]).export(tmp_path / "a.glb")
+    mesh = read_mesh(tmp_path / "a.glb", texture=True)
+    right = mesh.vertices[mesh.faces].mean(axis=1)[:, 0] > 1.5
+    wanted = np.where(right[:, None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(colors_of_triangles(mesh), wanted)
+    assert not caplog.text
+
+
+def test_the_base_colour_multiplies_the_picture(tmp_path, caplog):
+    half = [128, 255, 255, 255]
+    box((255, 255, 0), 0, half).export(tmp_path / "a.glb")
+    # 128 / 255 of the linear light is 0.737 in sRGB.
+    mesh = read_mesh(tmp_path / "a.glb", texture=True)
+    np.testing.assert_allclose(colors_of_triangles(mesh)[0], [0.737, 1.0, 0.0], atol=1e-3)
+    trimesh.Scene([box((255, 255, 0), 0, half), box((0, 255, 0), 3)]).export(tmp_path / "b.glb")
+    assert read_mesh(tmp_path / "b.glb", texture=True).uv_map is None and "differ in kind" in caplog.text

@@ -178,7 +178,7 @@ def _read_with_trimesh(path: Path, *, texture: bool) -> Mesh:
     if colors is not None and path.suffix.lower() in (".glb", ".gltf"):
         # Vertex colours of glTF are linear light.
         colors = encode(colors)
-    return Mesh(vertices, faces, colors, trimesh_uv_map(mesh) if texture else None)
+    return Mesh(vertices, faces, colors, trimesh_uv_map(path, mesh, parts) if texture else None)
 
 
 def _vertex_colors(mesh: Any, n_vertices: int) -> Float[np.ndarray, "V 3"] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -76,8 +77,14 @@ def obj_uv_map(path: Path, lines: list[str]) -> UvMap | None:
     return _mapped(places, corners, None if file is None else _opened(path, file), file)
 
 
-def trimesh_uv_map(mesh: Any) -> UvMap | None:
-    """The texture coordinates and the base colour of a mesh that trimesh has read; it counts v from the bottom."""
+def trimesh_uv_map(path: Path, mesh: Any, parts: Sequence[Any]) -> UvMap | None:
+    """The texture coordinates and the base colour of a mesh that trimesh has read; it counts v from the bottom.
+
+    Args:
+        path: Of the file, for warnings.
+        mesh: Everything as one mesh; trimesh then sets the pictures of its parts side by side into one.
+        parts: Of the scene; empty for formats without scenes.
+    """
     visual = getattr(mesh, "visual", None)
     uv, corners = getattr(visual, "uv", None), getattr(mesh, "faces", None)
     if uv is None or corners is None or len(uv) != len(mesh.vertices):
@@ -85,19 +92,33 @@ def trimesh_uv_map(mesh: Any) -> UvMap | None:
     rows, corners = np.array(uv, dtype=np.float64)[:, :2], np.array(corners, dtype=np.int64)
     if not _fit_together(rows, corners):
         return None
-    material = getattr(visual, "material", None)
-    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    looks = [_picture_and_tint(part) for part in parts] if len(parts) > 1 else []
+    # Beside pictures, trimesh (5.2) turns the colours of other parts, or those that tint a picture, into black.
+    if any(image is None or tint is not None for image, tint in looks):
+        if any(image is not None for image, _ in looks):
+            _log.warning("%s: its parts differ in kind of colour, and are drawn without their textures.", path)
+        return None
+    image, tint = _picture_and_tint(mesh)
     if image is None:
         return _mapped(rows, corners, None, None)
     picture = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
-    factor = getattr(material, "baseColorFactor", None)
-    if factor is not None:
-        # glTF multiplies the picture, in linear light, by a colour; trimesh keeps that as bytes.
-        scale = np.asarray(factor, dtype=np.float64)[:3]
-        scale = scale / 255.0 if np.asarray(factor).dtype.kind == "u" else scale
-        if not np.allclose(scale, 1.0):
-            picture = np.asarray(encode(decode(picture) * scale), dtype=np.float32)
+    if tint is not None:
+        # glTF multiplies the picture, in linear light, by a colour.
+        picture = np.asarray(encode(decode(picture) * tint), dtype=np.float32)
     return _mapped(rows, corners, picture, None)
+
+
+def _picture_and_tint(mesh: Any) -> tuple[Any, np.ndarray | None]:
+    """The PIL image of a mesh's material, and the linear RGB that multiplies it where that is not white."""
+    material = getattr(getattr(mesh, "visual", None), "material", None)
+    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    factor = getattr(material, "baseColorFactor", None)
+    if factor is None:
+        return image, None
+    tint = np.asarray(factor)
+    # trimesh keeps it as bytes.
+    tint = (tint / 255.0 if tint.dtype.kind == "u" else tint.astype(np.float64))[:3]
+    return image, None if np.allclose(tint, 1.0) else tint
 
 
 def _fit_together(uv: np.ndarray, faces: np.ndarray) -> bool:
