@@ -1,9 +1,13 @@
 """Meshes with a texture of their own, drawn by `flamehead render`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from flamehead import read_image
+from flamehead import load_flame, read_image
+from flamehead.cli._subjects import _rows_of_model
+from flamehead.io import Mesh
 
 SIZE = ("--size", 96)
 
@@ -17,6 +21,11 @@ def folder(tmp_path_factory):
     words = ["pose", "--set", "smile=1", "--texture", "mean", "--quiet", "--out"]
     assert main([*words, *(str(folder / name) for name in ("t.npz", "t.glb", "t.obj"))]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def flame():
+    return load_flame()
 
 
 def drawn(run, out, *words):
@@ -35,6 +44,25 @@ def test_a_mesh_is_drawn_with_its_texture(run, folder, tmp_path, name):
     for what in ("uv", "regions"):
         of_model = drawn(run, out, folder / "t.npz", "--map", what)
         assert np.abs(drawn(run, out, folder / name, "--map", what) - of_model).mean() < 0.005
+
+
+def test_colours_follow_vertices_that_a_file_repeats(flame):
+    from flamehead.builtin import builtin_head
+
+    head = builtin_head()
+    pairs = np.stack([head.faces.reshape(-1), head.uv_faces.reshape(-1)], axis=1)
+    split, corners = np.unique(pairs, axis=0, return_inverse=True)
+    points = flame.template.numpy().astype(float)
+    mesh = Mesh(points[split[:, 0]], corners.reshape(-1, 3))
+    assert len(split) > len(points)
+    rows = _rows_of_model(mesh, flame)
+    assert rows is not None
+    np.testing.assert_array_equal(mesh.vertices[rows][head.faces], points[head.faces])
+    # Triangles that hang together in another way are another mesh.
+    assert _rows_of_model(replace(mesh, faces=mesh.faces[::-1].copy()), flame) is None
+    torn = mesh.vertices.copy()
+    torn[np.flatnonzero(np.bincount(split[:, 0])[split[:, 0]] > 1)[0]] += 1.0
+    assert _rows_of_model(replace(mesh, vertices=torn), flame) is None
 
 
 def test_no_input_is_written_over(run, folder, tmp_path):

@@ -134,49 +134,49 @@ def _mesh(command: Render, flame: Flame | None, path: Path) -> Subject:
     mesh = read_mesh(path, texture=True)
     if not len(mesh.faces):
         raise InputError(f"{path} is a point cloud without triangles, which is not drawn; give a mesh.")
-    colors = None if mesh.colors is None else torch.from_numpy(mesh.colors)
-    layout = None
+    # A mesh with the model's triangles is one of its heads: what is known of the model holds for it.
+    rows = None if flame is None else _rows_of_model(mesh, flame)
+    points = mesh.vertices if rows is None else mesh.vertices[rows]
+    vertices, colors, layout = torch.from_numpy(points).float()[None], None, None
+    if mesh.colors is not None:
+        colors = torch.from_numpy(mesh.colors if rows is None else mesh.colors[rows])
     if mesh.uv_map is not None:
         layout = Layout(mesh.uv_map.uv, mesh.uv_map.faces)
         if mesh.uv_map.picture is not None:
             assert command.out is not None
             check_not_read(command.out, [mesh.uv_map.file], what=f"the texture of {path}")
             colors = Texture.of(mesh.uv_map.picture, layout.uv, layout.faces)
-    # A mesh with the model's triangles is one of its heads: what is known of the model holds for it.
-    vertices = None if flame is None else _as_model(mesh, flame)
-    if flame is not None and vertices is not None:
+    if flame is not None and rows is not None:
         colors = flame.paint if colors is None else colors
         painted, known, regions = _surface(command, flame, colors)
         own = layout is not None and command.texture is None and command.uv is None
-        return Subject(str(path), vertices[None], flame.faces, painted, layout if own else known, regions)
+        return Subject(str(path), vertices, flame.faces, painted, layout if own else known, regions)
     if command.texture is not None:
         raise InputError(f"{path} has not the triangles of the model that the texture belongs to; see --model.")
-    vertices, faces = torch.from_numpy(mesh.vertices).float()[None], torch.from_numpy(mesh.faces)
-    return Subject(str(path), vertices, faces, colors, layout)
+    return Subject(str(path), vertices, torch.from_numpy(mesh.faces), colors, layout)
 
 
-def _as_model(mesh: Mesh, flame: Flame) -> torch.Tensor | None:
-    """The mesh's vertices in the model's order, if it has the model's triangles in their order.
+def _rows_of_model(mesh: Mesh, flame: Flame) -> np.ndarray | None:
+    """Which vertex of the mesh is each of the model, if the mesh has the model's triangles in their order.
 
     Files such as GLB repeat a vertex at the seams of its texture; the repetitions become one vertex again.
     """
     import numpy as np
-    import torch
 
     faces = flame.faces.cpu().numpy()
     if mesh.faces.shape != faces.shape:
         return None
     count = len(flame.template)
     if np.array_equal(mesh.faces, faces):
-        return torch.from_numpy(mesh.vertices).float() if len(mesh.vertices) == count else None
+        return np.arange(count) if len(mesh.vertices) >= count else None
     mine, theirs = mesh.faces.reshape(-1), faces.reshape(-1)
     meant = np.full(len(mesh.vertices), -1)
     meant[mine] = theirs
-    # Vertices without a triangle stand in the middle, where they change no picture.
-    vertices = np.broadcast_to(mesh.vertices[mine].mean(axis=0), (count, 3)).copy()
-    vertices[theirs] = mesh.vertices[mine]
-    same = np.array_equal(meant[mine], theirs) and np.array_equal(vertices[theirs], mesh.vertices[mine])
-    return torch.from_numpy(vertices).float() if same else None
+    # Vertices without a triangle stand in for one that has some, where they change no picture.
+    rows = np.full(count, mine[0])
+    rows[theirs] = mine
+    same = np.array_equal(meant[mine], theirs) and np.array_equal(mesh.vertices[rows[theirs]], mesh.vertices[mine])
+    return rows if same else None
 
 
 def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> FlameParams:
