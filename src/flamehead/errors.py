@@ -1,6 +1,27 @@
 """What can go wrong, each with one sentence that names the remedy."""
 
-__all__ = ["AssetNotFound", "FlameheadError", "InputError", "MissingExtra", "NoFaceFound", "UnsafeFile"]
+from collections.abc import Collection
+
+__all__ = [
+    "AssetNotFound",
+    "FlameheadError",
+    "InputError",
+    "MissingExtra",
+    "NoFaceFound",
+    "UnsafeFile",
+    "check_choice",
+]
+
+
+def check_choice(what: str, got: object, choices: Collection[object]) -> None:
+    """Refuse an option that is none of the choices.
+
+    Raises:
+        InputError: It is not.
+    """
+    if got not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise InputError(f"{what} is {got!r}; choose one of {listed}.")
 
 
 class FlameheadError(Exception):

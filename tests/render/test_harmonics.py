@@ -72,7 +72,7 @@ def test_one_light_serves_a_batch_and_a_batch_of_lights_one_surface():
 
 def test_gradients_are_those_of_finite_differences():
     normals, coefficients = (1.7 * directions(2, 6)).requires_grad_(), light(2).requires_grad_()
-    torch.autograd.gradcheck(harmonic_light, (normals, coefficients))
+    assert torch.autograd.gradcheck(harmonic_light, (normals, coefficients))
 
 
 def test_the_number_of_threads_does_not_change_a_bit():

@@ -55,6 +55,15 @@ def test_a_lamp_far_away_is_a_directional_light():
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
+def test_parallel_rays_see_the_highlight_of_a_distant_light():
+    normals, points, _ = scene()
+    lamp = PointLight((3e3, -8e3, -5e3), (1.0, 1.0, 1.0), float(np.linalg.norm((3e3, -8e3, -5e3))))
+    sun = DirectionalLight((0.3, -0.8, -0.5), (1.0, 1.0, 1.0))
+    near = shade(normals, np.zeros(3), Lighting((lamp,), BLACK, BLACK, gloss=1.0), points=points, orthographic=True)
+    far = shade(normals, np.zeros(3), Lighting((sun,), BLACK, BLACK, gloss=1.0))
+    np.testing.assert_allclose(near, far, atol=5e-3)
+
+
 def test_lamps_light_pictures(bust, front):
     vertices, faces = bust
     # In the camera's frame, to the left of the head.

@@ -105,7 +105,7 @@ def test_nan_rows_are_empty_and_send_no_gradient():
 def test_gradients_are_those_of_finite_differences():
     image, uv = noise(6, 5, 2).requires_grad_(), (0.15 + 0.7 * places(20)).requires_grad_()
     level = torch.linspace(0, 2.2, 20, dtype=torch.float64)
-    torch.autograd.gradcheck(lambda i, x: sample_image(i, x, level=level), (image, uv), eps=1e-7, atol=1e-5)
+    assert torch.autograd.gradcheck(lambda i, x: sample_image(i, x, level=level), (image, uv), eps=1e-7, atol=1e-5)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

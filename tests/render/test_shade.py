@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from flamehead.errors import InputError
 from flamehead.render import STUDIO, DirectionalLight, Lighting, linear_to_srgb, shade, srgb_to_linear
 
 
@@ -20,9 +21,23 @@ def by_formula(normals: np.ndarray, albedo: np.ndarray, lighting: Lighting) -> n
         towards = np.array(light.towards) / np.linalg.norm(light.towards)
         half = (towards - [0, 0, 1]) / np.linalg.norm(towards - [0, 0, 1])
         diffuse = np.maximum((normals @ towards + light.wrap) / (1 + light.wrap), 0)[:, None]
-        shine = lighting.gloss * np.maximum(normals @ half, 0)[:, None] ** 16
+        shine = lighting.gloss * np.maximum(normals @ half, 0)[:, None] ** 16 * (diffuse > 0)
         out = out + (albedo * diffuse + shine) * np.array(light.color)
     return out
+
+
+def test_light_leaves_no_highlight_where_it_does_not_reach():
+    # Half of light and viewer is the normal of a surface that neither the light nor the viewer is behind of.
+    behind = Lighting((DirectionalLight((0.0, 0.6, 0.8), (1.0, 1.0, 1.0)),), (0.0,) * 3, (0.0,) * 3, gloss=1.0)
+    normals = directions(500)
+    found = shade(normals, np.zeros(3), behind)
+    assert (found[normals @ (0.0, 0.6, 0.8) < -1e-6] == 0).all() and found.max() > 0
+
+
+@pytest.mark.parametrize("rows", [(2, 3), (499, 3), (500,), (500, 1), (1, 4)])
+def test_albedo_is_one_colour_or_one_for_each(rows):
+    with pytest.raises(InputError, match="one albedo"):
+        shade(directions(500), np.ones(rows))
 
 
 @pytest.mark.parametrize("lighting", [STUDIO, Lighting((), (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), up=(1.0, 1.0, 0.0))])

@@ -100,7 +100,9 @@ def test_linear_textures_are_not_decoded():
 def test_gradients_reach_image_and_uv():
     image = picture(8).double().requires_grad_()
     uv = (0.2 + 0.6 * torch.rand(10, 2, generator=torch.Generator().manual_seed(1)).double()).requires_grad_()
-    torch.autograd.gradcheck(lambda i, x: sample_texture(Texture(i, WALL_UV, WALL_FACES), x), (image, uv), atol=1e-5)
+    assert torch.autograd.gradcheck(
+        lambda i, x: sample_texture(Texture(i, WALL_UV, WALL_FACES), x), (image, uv), atol=1e-5
+    )
 
 
 def test_wrong_shapes_get_one_sentence():

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["TURNS", "Direction", "directions", "move_along", "parse_settings"]
 
 
+_MOST = 100
+"""Standard deviations or units of a turn, far beyond any face."""
+
+
 @dataclass(frozen=True)
 class Direction:
     """What a name moves."""
@@ -72,6 +76,8 @@ def parse_settings(words: Sequence[str]) -> dict[str, float]:
             value = math.nan
         if not (name and equals and math.isfinite(value)):
             raise UsageError(f"Cannot understand {word!r} after --set; write NAME=NUMBER, for example smile=1.2.")
+        if abs(value) > _MOST:
+            raise UsageError(f"--set {word} is no head; give an amount from -{_MOST} to {_MOST}.")
         out[name] = value
     return out
 

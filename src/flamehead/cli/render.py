@@ -171,6 +171,8 @@ def _check_view(command: Render) -> None:
         raise UsageError(f"--fov got {command.fov:g}; give more than 0 and less than 180 degrees.")
     if not math.isfinite(command.yaw):
         raise UsageError(f"--yaw got {command.yaw:g}; give any angle in degrees.")
+    if not 0 < command.fps <= 1000:
+        raise UsageError(f"--fps got {command.fps:g}; give frames per second above 0, up to 1000.")
     if command.frames is not None and not 1 <= command.frames <= 10_000:
         raise UsageError(f"--frames got {command.frames}; give 1 to 10000.")
     if not math.isfinite(command.reach):

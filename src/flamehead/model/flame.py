@@ -170,6 +170,7 @@ class Flame(Head):
             InputError: this model has no embedding for the scheme.
         """
         self._know(scheme)
+        self._check_mesh(vertices)
         return barycentric_points(vertices, self.get_buffer(f"{scheme}_corners"), self.get_buffer(f"{scheme}_weights"))
 
     def region_faces(self, region: str) -> Int[Tensor, "N"]:
@@ -208,6 +209,7 @@ class Flame(Head):
             InputError: this model has no such table.
         """
         self._know_contour()
+        self._check_mesh(vertices)
         rows = contour_rows(turn if camera is None else from_camera(camera, turn), sign=sign)
         return picked_points(vertices, rows, self.contour_corners, self.contour_weights)
 
@@ -218,6 +220,13 @@ class Flame(Head):
             _log.warning(
                 "%s is FLAME 2023 without jaw rotation, whose expressions open the mouth; leave the jaw at zero.",
                 self.source,
+            )
+
+    def _check_mesh(self, vertices: Tensor) -> None:
+        wanted = tuple(self.template.shape)
+        if tuple(vertices.shape[-2:]) != wanted:
+            raise InputError(
+                f"vertices has shape {tuple(vertices.shape)}, wanted (*batch, {wanted[0]}, 3): all of {self.source}."
             )
 
     def _know_contour(self) -> None:

@@ -28,6 +28,16 @@ Backend = Literal["numba", "reference"]
 
 _FIELDS = tuple(field.name for field in fields(FlameParams))
 _FREE = {"shape": "n_shape", "expression": "n_expression"}
+_IN_KERNELS = (
+    "template",
+    "skin_weights",
+    "shape_basis",
+    "expression_basis",
+    "pose_basis",
+    "joint_template",
+    "joint_shape_basis",
+    "joint_expression_basis",
+)
 _BY_VERTEX = ("template", "shape_basis", "expression_basis", "pose_basis", "eyelid_basis")
 
 
@@ -149,6 +159,7 @@ class Head(torch.nn.Module):
             turns = torch.stack(vectors if same else torch.broadcast_tensors(*vectors), dim=-2)
         else:
             turns = self._matrices(rotations)
+        self._check_extras(params, rotations, eyelids, frame_offsets, offsets)
         values = (params.shape, params.expression, turns, params.translation, extra)
         compiled = offsets is None and self._kernels_serve(backend)
         if offsets is not None:
@@ -166,8 +177,15 @@ class Head(torch.nn.Module):
         Raises:
             InputError: there is no such vertex.
         """
-        ids = torch.as_tensor(np.asarray(vertex_ids, dtype=np.int64), device=self.template.device)
-        n = self.template.shape[-2]
+        given, n = (
+            np.asarray(vertex_ids.cpu() if isinstance(vertex_ids, Tensor) else vertex_ids),
+            len(self.skin_weights),
+        )
+        if given.dtype.kind not in "iu":
+            raise InputError(
+                f"subset() needs whole numbers from 0 to {n - 1}, got {given.dtype}; np.flatnonzero(mask) gives them."
+            )
+        ids = torch.as_tensor(given.astype(np.int64), device=self.template.device)
         if ids.ndim != 1 or not len(ids) or int(ids.min()) < 0 or int(ids.max()) >= n:
             raise InputError(f"subset() needs a list of vertex ids from 0 to {n - 1}, got {vertex_ids!r}.")
         return Head(self._picked(ids), parents=self.parents, source=self.source)
@@ -292,7 +310,10 @@ class Head(torch.nn.Module):
             return table.expand(*batch, -1, -1).reshape(-1, table.shape[-2] * 3)
 
         template = self.template
-        key = (template.data_ptr(), self.skin_weights.data_ptr(), template.ndim > 2 and batch)
+        tables = tuple(self._buffers[name] for name in _IN_KERNELS)
+        # Where each table is, and how often it was written to; kept alive, so that no other can take its place.
+        state = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tables if t is not None]
+        key = (state, template.ndim > 2 and batch)
         if self._kernel_arrays is None or self._kernel_arrays[0] != key:
             arrays = _cpu.Arrays.of(
                 by_head(template.detach()),
@@ -302,7 +323,7 @@ class Head(torch.nn.Module):
                 (self.joint_shape_basis, self.joint_expression_basis),
                 self.parents,
             )
-            self._kernel_arrays = (key, arrays)
+            self._kernel_arrays = (key, arrays, tables)
         return self._kernel_arrays[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -323,6 +344,7 @@ class Head(torch.nn.Module):
             )
         if not eyelids.ndim or eyelids.shape[-1] != 2:
             raise InputError(f"eyelids has shape {tuple(eyelids.shape)}, wanted (*batch, 2): left and right eye.")
+        self._check_kind("eyelids", eyelids)
         return (eyelids @ self.eyelid_basis).unflatten(-1, (-1, 3))
 
     def _with_offsets(self, offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -340,6 +362,7 @@ class Head(torch.nn.Module):
             raise InputError(
                 f"{name} has shape {tuple(offsets.shape)}, wanted (*batch, {wanted[0]}, 3): one for each vertex."
             )
+        self._check_kind(name, offsets)
 
     def _matrices(self, rotations: Tensor) -> Tensor:
         n = len(self.parents)
@@ -348,7 +371,16 @@ class Head(torch.nn.Module):
                 f"rotations has shape {tuple(rotations.shape)}, wanted matrices (*batch, {n}, 3, 3); "
                 "`flamehead.geometry.rotation.matrices` makes them from any other kind."
             )
+        self._check_kind("rotations", rotations)
         return rotations
+
+    def _check_kind(self, name: str, value: Tensor) -> None:
+        dtype, device = self.template.dtype, self.template.device
+        if value.dtype != dtype or value.device != device:
+            raise InputError(
+                f"{name} is {value.dtype} on {value.device}, but the model is {dtype} on {device}; "
+                f"call {name}.to(...) or model.to(...) first."
+            )
 
     def _check(self, params: FlameParams) -> None:
         dtype, device = self.template.dtype, self.template.device
@@ -367,6 +399,24 @@ class Head(torch.nn.Module):
                     f"{device}; call params.to(dtype=..., device=...) or model.to(...) first."
                 )
         _check_batches({name: getattr(params, name).shape[:-1] for name in _FIELDS})
+
+    def _check_extras(
+        self,
+        params: FlameParams,
+        rotations: Tensor | None,
+        eyelids: Tensor | None,
+        frame_offsets: Tensor | None,
+        offsets: Tensor | None,
+    ) -> None:
+        """Refuse options whose batch does not fit that of the parameters."""
+        given = (("rotations", rotations, 3), ("eyelids", eyelids, 1), ("frame_offsets", frame_offsets, 2))
+        heads = {
+            name: value.shape[:-axes] for name, value, axes in (*given, ("offsets", offsets, 2)) if value is not None
+        }
+        if self.template.ndim > 2:
+            heads["identity"] = self.template.shape[:-2]
+        if heads:
+            _check_batches({name: getattr(params, name).shape[:-1] for name in _FIELDS} | heads)
 
     def _too_many(self, name: str, value: Tensor, limit: int) -> str:
         return (
@@ -398,7 +448,7 @@ def transformed() -> bool:
     return (peek is not None and peek() is not None) or getattr(torch.autograd.forward_ad, "_current_level", -1) >= 0
 
 
-def _check_batches(batches: dict[str, tuple[int, ...]]) -> None:
+def _check_batches(batches: Mapping[str, tuple[int, ...]]) -> None:
     """Raise when leading shapes cannot be broadcast, naming them."""
     if len(set(batches.values())) == 1:
         return

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead.errors import check_choice
+
 __all__ = ["barycentric_points", "contour_rows", "from_camera", "head_turn", "picked_points"]
 
 _MOST_YAW = 39
@@ -38,6 +40,7 @@ def head_turn(
         chain: FLAME_PyTorch, DECA and MICA follow root and neck; smplx follows the root alone.
     """
     root = rotations[..., 0, :, :]
+    check_choice("chain", chain, ("root_neck", "root"))
     return root if chain == "root" else root @ rotations[..., 1, :, :]
 
 
@@ -60,9 +63,11 @@ def contour_rows(turn: Float[Tensor, "*batch 3 3"], *, sign: Literal[1, -1] = 1)
         sign: +1 is right for such axes, and what photometric_optimization, DECA and MICA use. FLAME_PyTorch, smplx and
             metrical-tracker use -1, which is right when the turn holds the half turn about x of a camera with y down.
     """
+    check_choice("sign", sign, (1, -1))
     across = torch.linalg.vector_norm(turn[..., :2, 0], dim=-1)
     yaw = sign * torch.atan2(-turn[..., 2, 0], across) * (180.0 / math.pi)
-    row = yaw.detach().clamp(max=_MOST_YAW).round().long()
+    # A turn that is not a number has no row; its points are not numbers either, whichever row is taken.
+    row = yaw.detach().nan_to_num().clamp(max=_MOST_YAW).round().long()
     return torch.where(row >= 0, row, (_MOST_YAW - row).clamp(max=2 * _MOST_YAW))
 
 

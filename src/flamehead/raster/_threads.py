@@ -26,8 +26,8 @@ def threads_for(seconds: float, threads: int | None) -> int:
         InputError: `threads` is below 1.
     """
     if threads is not None:
-        if threads < 1:
-            raise InputError(f"threads is {threads}; give 1 or more, or None to let the size of the job decide.")
+        if not isinstance(threads, int) or threads < 1:
+            raise InputError(f"threads is {threads!r}; give 1 or more, or None to let the size of the job decide.")
         return threads
     return max(1, min(torch.get_num_threads(), int(seconds / _WORTH_A_THREAD)))
 

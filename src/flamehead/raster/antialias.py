@@ -11,12 +11,13 @@ from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
 from flamehead.raster._buffers import empty_like
+from flamehead.raster._checks import check_kernel_dtype, check_rows
 from flamehead.raster._silhouette import Pairs
 from flamehead.raster._silhouette import blend as blend_plain
 from flamehead.raster._silhouette import find_pairs as find_pairs_plain
-from flamehead.raster.edges import Edges, edges_of
+from flamehead.raster.edges import Edges, belong_to, edges_of
 from flamehead.raster.fragments import Fragments
-from flamehead.raster.interpolate import check_rows, snapped
+from flamehead.raster.interpolate import snapped
 
 __all__ = ["antialias", "silhouette_pairs"]
 
@@ -70,10 +71,13 @@ def antialias(
         raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba', 'triton' or 'reference'.")
     if chosen == "numba" and image.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
-    edges = edges or edges_of(faces)
-    if len(edges.faces) != len(faces):
+    if chosen == "numba":
+        check_kernel_dtype("images", image)
+    if edges is None:
+        edges = edges_of(faces)
+    elif not belong_to(edges, faces):
         raise InputError(
-            f"The edges belong to another mesh: they know {len(edges.faces)} faces, and there are {len(faces)}; "
+            f"The edges belong to another mesh: they know {len(edges.faces)} faces, and not these {len(faces)}; "
             "pass edges_of(faces), or None."
         )
     if chosen == "triton":
@@ -157,6 +161,8 @@ def _check(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragments) -
             f"antialias() needs a floating-point image of shape {(*shape, 'C')} like the fragments, "
             f"got {image.dtype} {tuple(image.shape)}."
         )
+    if not image.shape[-1]:
+        raise InputError(f"antialias() needs at least one channel, got an image of shape {tuple(image.shape)}.")
     if points.ndim < 2 or points.shape[-1] != 3 or points.shape[:-2] not in ((), shape[:-2]):
         raise InputError(
             f"antialias() needs points of shape (V, 3), for all pictures or for each of {tuple(shape[:-2])}, "

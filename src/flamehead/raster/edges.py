@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
+from flamehead.raster._checks import check_faces
 from flamehead.raster._remember import remembered
 
-__all__ = ["Edges", "edges_of"]
+__all__ = ["Edges", "belong_to", "edges_of"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,23 @@ def edges_of(faces: Int[Tensor, "F 3"]) -> Edges:
         >>> edges_of(torch.tensor([[0, 1, 2], [2, 1, 3]])).vertices.tolist()
         [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
     """
-    return remembered(faces, "edges", lambda rows: _find(rows.detach().cpu().numpy()))
+    check_faces(faces)
+    return remembered(
+        faces, "edges", lambda rows: _find(rows.detach().cpu().numpy()), still=lambda known: _same(known, faces)
+    )
+
+
+def belong_to(edges: Edges, faces: Int[Tensor, "F 3"]) -> bool:
+    """Whether these are the edges of that mesh."""
+    if faces.device.type == "cpu":
+        return _same(edges, faces)
+    # A comparison would wait for the device; the remembered edges need none.
+    known = edges_of(faces)
+    return edges is known or np.array_equal(edges.faces, known.faces)
+
+
+def _same(edges: Edges, faces: Int[Tensor, "F 3"]) -> bool:
+    return faces.device.type != "cpu" or np.array_equal(edges.faces, faces.detach().numpy())
 
 
 def _find(faces: Int[np.ndarray, "F 3"]) -> Edges:

@@ -41,9 +41,9 @@ def gather(
     Differentiable with respect to `attributes`; where no gradient is asked for, float32 on the CPU is compiled.
 
     Raises:
-        InputError: Faces or vertices are named that are not there.
+        InputError: Shapes that do not fit together, or faces or vertices that are not there.
     """
-    _check(attributes, faces, face_ids)
+    _check(attributes, faces, face_ids, barycentric)
     wants_gradient = attributes.requires_grad and torch.is_grad_enabled()
     if attributes.device.type == "cpu" and attributes.dtype == torch.float32 and not wants_gradient:
         # Imported here: numba costs a second, and nothing else in this file needs it.
@@ -57,8 +57,17 @@ def gather(
     return first + second + third
 
 
-def _check(attributes: Tensor, faces: Tensor, face_ids: Tensor) -> None:
+def _check(attributes: Tensor, faces: Tensor, face_ids: Tensor, barycentric: Tensor) -> None:
     # Compiled code would read foreign memory.
+    shapes = attributes.ndim == 2 and faces.ndim == 2 and faces.shape[1] == 3 and face_ids.ndim == 1
+    if not shapes or barycentric.shape != (len(face_ids), 3):
+        raise InputError(
+            "gather() needs attributes (V, C), faces (F, 3), face_ids (N,) and barycentrics (N, 3), got "
+            f"{tuple(attributes.shape)}, {tuple(faces.shape)}, {tuple(face_ids.shape)} and {tuple(barycentric.shape)}."
+        )
+    for what, rows in (("faces", faces), ("face_ids", face_ids)):
+        if rows.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+            raise InputError(f"{what} must be whole numbers, got {rows.dtype}; call `.long()`.")
     for what, rows, count in (("faces", faces, len(attributes)), ("face_ids", face_ids, len(faces))):
         low, high = map(int, rows.aminmax()) if rows.numel() else (0, -1)
         if low < 0 or high >= count:

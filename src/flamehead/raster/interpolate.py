@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
+from flamehead.raster._checks import check_kernel_dtype, check_rows
 from flamehead.raster._grid import SUBPIXEL
-from flamehead.raster._remember import extent
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["barycentric_at", "interpolate", "interpolate_plain", "snapped"]
@@ -128,18 +128,10 @@ def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: F
                 f"{what} must be floating-point rows for every vertex, for all pictures or for each of {tuple(batch)}, "
                 f"got {values.dtype} {tuple(values.shape)}."
             )
-        check_rows(len(values) if values.ndim == 2 else values.shape[-2], faces, fragments)
-
-
-def check_rows(count: int, faces: Tensor, fragments: Fragments) -> None:
-    """Refuse faces that name missing vertices, and fragments that name missing faces."""
-    for what, rows, least, end in (("faces", faces, 0, count), ("face_ids", fragments.face_ids, -1, len(faces))):
-        low, high = extent(rows)
-        if low < least or high >= end:
-            raise InputError(
-                f"{what} hold rows {low} to {high}, but there are {end} rows from 0 on; "
-                "values, faces and fragments must belong to one mesh."
-            )
+        if not values.shape[-1] or (what == "points" and values.shape[-1] != 3):
+            wanted = "x, y and depth" if what == "points" else "at least one number"
+            raise InputError(f"{what} need {wanted} in every row, got shape {tuple(values.shape)}.")
+        check_rows(values.shape[-2], faces, fragments)
 
 
 def _seen(faces: Tensor, fragments: Fragments) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,6 +156,9 @@ def _compiled(
 ) -> Tensor:
     if attributes.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {attributes.device}; move them with `.cpu()`.")
+    check_kernel_dtype("attributes", attributes)
+    if points is not None:
+        check_kernel_dtype("points", points)
     *batch, height, width = fragments.face_ids.shape
     values = attributes.reshape(-1, *attributes.shape[-2:])
     # Rows of a planar picture; a copy only where the storage is not planar already.

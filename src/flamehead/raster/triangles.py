@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.errors import InputError
+from flamehead.raster._checks import check_faces, check_size
 from flamehead.raster._grid import MOST_FACES, NEAR
 from flamehead.raster.antialias import antialias
 from flamehead.raster.fragments import Fragments
@@ -78,6 +80,8 @@ def rasterize(
         case "triton":
             from flamehead.raster import _triton
 
+            if points.device.type == "cpu" and os.environ.get("TRITON_INTERPRET", "0") != "1":
+                raise InputError("The triton backend needs CUDA tensors, got cpu; leave out `backend`, or move them.")
             seen = _triton.rasterize(points, faces, size, **options)
         case "reference":
             from flamehead.raster import _reference
@@ -113,6 +117,9 @@ def _default_backend(points: Tensor) -> Backend:
 
 
 def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) -> None:
+    if not isinstance(points, Tensor) or not isinstance(faces, Tensor):
+        got = f"{type(points).__name__} and {type(faces).__name__}"
+        raise InputError(f"rasterize() needs tensors of points and faces, got {got}; use torch.as_tensor(...).")
     if points.ndim < 2 or points.shape[-1] != 3:
         raise InputError(
             f"rasterize() needs points of shape (*batch, V, 3), got {tuple(points.shape)}: x, y in pixels, and depth."
@@ -121,12 +128,8 @@ def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) ->
         raise InputError(f"rasterize() needs a near plane in front of the camera, got near={near}; give a small depth.")
     if len(faces) >= MOST_FACES:
         raise InputError(f"rasterize() takes up to {MOST_FACES:,} faces, got {len(faces):,}; draw the mesh in parts.")
-    if faces.ndim != 2 or faces.shape[1] != 3 or faces.is_floating_point():
-        raise InputError(
-            f"rasterize() needs whole-number faces of shape (F, 3), got {faces.dtype} {tuple(faces.shape)}."
-        )
-    if min(size) < 1:
-        raise InputError(f"rasterize() needs a (width, height) of at least 1 pixel each, got {size}.")
+    check_faces(faces)
+    check_size("rasterize()", size)
     low, high = map(int, faces.aminmax()) if len(faces) else (0, -1)
     if low < 0 or high >= points.shape[-2]:
         raise InputError(

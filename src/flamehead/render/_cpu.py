@@ -38,6 +38,8 @@ def shade(normals, albedo, towards, half, colors, wraps, up, sky, ground, gloss,
             red += diffuse * colors[light, 0]
             green += diffuse * colors[light, 1]
             blue += diffuse * colors[light, 2]
+            if diffuse <= np.float32(0.0):
+                continue
             shine = max(x * half[light, 0] + y * half[light, 1] + z * half[light, 2], np.float32(0.0))
             shine = gloss * _power(shine, sharpness)
             shine_red += shine * colors[light, 0]
@@ -50,8 +52,8 @@ def shade(normals, albedo, towards, half, colors, wraps, up, sky, ground, gloss,
 
 
 @compiled(nogil=True)
-def add_lamps(normals, points, albedo, positions, colors, wraps, gloss, sharpness, out):
-    """Add the light of lamps near the surface, seen from the origin; see `flamehead.render.shade`."""
+def add_lamps(normals, points, albedo, positions, colors, wraps, gloss, sharpness, parallel, out):
+    """Add the light of lamps near the surface, seen from the origin or along z; see `flamehead.render.shade`."""
     tiny = np.float32(1e-20)
     for n in range(normals.shape[0]):
         x, y, z = normals[n, 0], normals[n, 1], normals[n, 2]
@@ -67,7 +69,12 @@ def add_lamps(normals, points, albedo, positions, colors, wraps, gloss, sharpnes
             lx, ly, lz = lx * near, ly * near, lz * near
             cosine = x * lx + y * ly + z * lz
             diffuse = max((cosine + wraps[lamp]) / (np.float32(1.0) + wraps[lamp]), np.float32(0.0)) / square
-            hx, hy, hz = lx - px * away, ly - py * away, lz - pz * away
+            if diffuse <= np.float32(0.0):
+                continue
+            if parallel:
+                hx, hy, hz = lx, ly, lz - np.float32(1.0)
+            else:
+                hx, hy, hz = lx - px * away, ly - py * away, lz - pz * away
             length = max(np.sqrt(hx * hx + hy * hy + hz * hz), tiny)
             shine = max((x * hx + y * hy + z * hz) / length, np.float32(0.0))
             shine = gloss * _power(shine, sharpness) / square

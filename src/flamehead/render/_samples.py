@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.data import Camera
+from flamehead.errors import InputError
 from flamehead.geometry.camera import project, world_to_camera
 from flamehead.raster import rasterize
 
@@ -41,7 +42,16 @@ class Samples:
 
 
 def to_camera(vertices: Float[Tensor, "V 3"], camera: Camera) -> Float[Tensor, "V 3"]:
-    """Vertices in the camera's frame, float32 on the CPU; a camera of one picture, not of a batch."""
+    """Vertices in the camera's frame, float32 on the CPU; a camera of one picture, not of a batch.
+
+    Raises:
+        InputError: There is a batch.
+    """
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or camera.rotation.numel() != 9 or camera.focal.numel() != 2:
+        raise InputError(
+            f"A picture is made of vertices (V, 3) and one camera, got {tuple(vertices.shape)} and a camera of batch "
+            f"{tuple(camera.rotation.shape[:-2])}; call it once for each, or use `draw`."
+        )
     # Float64 up to here, because a world's origin may lie far from the camera.
     rotation, translation = camera.rotation.reshape(3, 3), camera.translation.reshape(3)
     points, rotation, translation = (value.detach().cpu().double() for value in (vertices, rotation, translation))

@@ -24,7 +24,7 @@ class CutMesh:
     """Rows of these lists; triangle i is triangle i of the mesh."""
 
 
-_kept: list[tuple[weakref.ref, weakref.ref, tuple[int, int], CutMesh]] = []
+_kept: list[tuple[weakref.ref, weakref.ref, tuple[int, int], tuple[Tensor, Tensor], CutMesh]] = []
 """The last few meshes: a fit draws the same one thousands of times."""
 _KEEP = 8
 
@@ -36,14 +36,21 @@ def cut_mesh(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> CutMesh
         InputError: The texture belongs to another mesh.
     """
     versions = faces._version, uv_faces._version
-    for known_faces, known_uv, known_versions, found in _kept:
-        if known_faces() is faces and known_uv() is uv_faces and known_versions == versions:
+    for known_faces, known_uv, known_versions, copies, found in _kept:
+        same = known_faces() is faces and known_uv() is uv_faces and known_versions == versions
+        if same and _unchanged(faces, copies[0]) and _unchanged(uv_faces, copies[1]):
             return found
     check_same_faces(faces, uv_faces)
     pairs = torch.stack([faces.long().cpu().flatten(), uv_faces.long().cpu().flatten()], dim=1)
     rows, corners = torch.unique(pairs, dim=0, return_inverse=True)
     placed = rows[:, 0].contiguous(), rows[:, 1].contiguous(), corners.reshape(-1, 3)
     found = CutMesh(*(value.to(faces.device) for value in placed))
-    _kept.insert(0, (weakref.ref(faces), weakref.ref(uv_faces), versions, found))
+    copies = faces.detach().clone(), uv_faces.detach().clone()
+    _kept.insert(0, (weakref.ref(faces), weakref.ref(uv_faces), versions, copies, found))
     del _kept[_KEEP:]
     return found
+
+
+def _unchanged(rows: Tensor, copy: Tensor) -> bool:
+    """Writes through numpy do not count as changes of a tensor; other devices have no such writes."""
+    return rows.device.type != "cpu" or torch.equal(rows, copy)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.data import Camera
-from flamehead.errors import InputError
+from flamehead.errors import InputError, check_choice
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
 from flamehead.render._deferred import paint
 from flamehead.render._normals import smooth_normals
@@ -74,7 +74,10 @@ def draw(
     Raises:
         InputError: Colours that do not fit the vertices, or a texture of another mesh.
     """
+    check_choice("encoding", encoding, get_args(Encoding))
+    check_choice("shading", shading, ("pixel", "vertex"))
     points = to_screen(vertices, camera)
+    _check_given(points, camera, light, background)
     perspective = not camera.orthographic
     fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
     light_of = None if light is None else (smooth_normals(vertices, faces), light, shading)
@@ -90,6 +93,21 @@ def draw(
     if background is not None:
         image = image + (1.0 - alpha[..., None]) * background
     return Drawing(image, alpha, fragments)
+
+
+def _check_given(points: Tensor, camera: Camera, light: Tensor | None, background: Tensor | None) -> None:
+    batch, (width, height) = points.shape[:-2], camera.size
+    for what, value, wanted in (("light", light, (9, 3)), ("background", background, (height, width, 3))):
+        if value is None:
+            continue
+        own, rest = value.shape[: -len(wanted)], value.shape[-len(wanted) :]
+        lines_up = len(own) <= len(batch) and all(a in (1, b) for a, b in zip(own[::-1], batch[::-1], strict=False))
+        if rest != wanted or not lines_up:
+            raise InputError(
+                f"{what} has shape {tuple(value.shape)}, wanted {wanted}, for all of {tuple(batch)} meshes or for each."
+            )
+    if light is not None and light.dtype != points.dtype:
+        raise InputError(f"light is {light.dtype}, the vertices are {points.dtype}; call light.to(vertices.dtype).")
 
 
 _LightOf = tuple[Tensor, Tensor, Literal["pixel", "vertex"]] | None
@@ -139,6 +157,7 @@ def _textured(
     encoding: Encoding,
 ) -> Float[Tensor, "*batch H W 4"]:
     """Encoded colour and coverage at pixels, from a texture."""
+    texture.check_rows()
     if light_of is not None and light_of[2] == "pixel" and _is_fast(points, *light_of[:2], texture.image, texture.uv):
         normals, light, _ = light_of
         how = {"perspective": perspective, "encode": encoding == "srgb"}

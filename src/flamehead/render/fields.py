@@ -5,13 +5,13 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from flamehead.errors import InputError
+from flamehead.errors import InputError, check_choice
 from flamehead.render._text import INK, PAPER, text_width, write
 from flamehead.render.maps import face_regions
 from flamehead.render.shade import DirectionalLight, Lighting
@@ -53,6 +53,8 @@ _STOPS: dict[str, list[tuple[float, float, float]]] = {
     ],
 }  # fmt: skip
 _UNKNOWN = (0.62, 0.62, 0.62)
+_LEAST_HEIGHT = 48
+"""Of a picture with a legend, pixels: room for its title and a scale below."""
 
 
 def field_colors(
@@ -72,15 +74,21 @@ def field_colors(
         >>> field_colors(np.array([0.0, 2.0]), limits=(0.0, 2.0)).round(2).tolist()
         [[0.1, 0.1, 0.3], [0.99, 0.91, 0.36]]
     """
-    low, high = limits
-    if not low < high or not math.isfinite(high - low):
-        raise InputError(f"limits are {limits}; give a smaller and a larger number.")
+    low, high = _ends(limits)
+    check_choice("colormap", colormap, get_args(ColorMap))
     plain = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
     at = (plain - low) / (high - low)
     stops = np.array(_STOPS[colormap])
     places = np.linspace(0.0, 1.0, len(stops))
     channels = [np.interp(at, places, stops[:, c]) for c in range(3)]
     return np.where(np.isnan(at)[..., None], _UNKNOWN, np.stack(channels, axis=-1)).astype(np.float32)
+
+
+def _ends(limits: tuple[float, float]) -> tuple[float, float]:
+    low, high = limits
+    if not low < high or not math.isfinite(high - low):
+        raise InputError(f"limits are {limits}; give a smaller and a larger number.")
+    return low, high
 
 
 def with_legend(
@@ -100,7 +108,12 @@ def with_legend(
         colormap: As for `field_colors`.
         n_ticks: Numbers beside the scale, at least the two ends.
     """
+    _ends(limits)
     height = image.shape[0]
+    if height < _LEAST_HEIGHT:
+        raise InputError(
+            f"A picture {height} pixels high has no room for a legend; give one of {_LEAST_HEIGHT} or more."
+        )
     size = max(9.0, height / 30)
     values = np.linspace(*limits, max(2, n_ticks))
     digits = max(0, 1 - math.floor(math.log10((limits[1] - limits[0]) / (len(values) - 1))))

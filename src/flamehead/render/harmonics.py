@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from flamehead.errors import InputError
+from flamehead.errors import InputError, check_choice
 
 __all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics"]
 
@@ -61,6 +62,7 @@ def harmonic_light(
     """
     if coefficients.shape[-2:] != (9, 3):
         raise InputError(f"Light needs coefficients of shape (..., 9, 3), got {tuple(coefficients.shape)}.")
+    check_choice("backend", backend, (None, "numba", "reference"))
     fast = normals.device.type == "cpu" and normals.dtype == coefficients.dtype == torch.float32
     if backend == "numba" or (backend is None and fast):
         batch = torch.broadcast_shapes(normals.shape[:-2], coefficients.shape[:-2])
@@ -95,7 +97,8 @@ class _Light(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, *grad_outputs: Tensor):
+    @once_differentiable
+    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         from flamehead.render import _cpu_harmonics
         from flamehead.render._bands import BANDS, run
 

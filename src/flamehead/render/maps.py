@@ -12,12 +12,12 @@ from jaxtyping import Float, Int, UInt8, UInt16
 from torch import Tensor
 
 from flamehead.data import Camera
-from flamehead.errors import InputError
+from flamehead.errors import InputError, check_choice
 from flamehead.raster import gather
 from flamehead.render._samples import Samples, average, sample, to_camera
 from flamehead.render.picture import Colors, facing_normals, shade_samples
 from flamehead.render.shade import STUDIO, Lighting, linear_to_srgb
-from flamehead.render.texture import Texture
+from flamehead.render.texture import Texture, check_same_faces
 
 __all__ = ["Kind", "Maps", "depth_to_millimetres", "face_regions", "maps", "normals_to_bytes"]
 
@@ -88,6 +88,7 @@ def maps(
     """
     texture = uv if uv is not None else colors if isinstance(colors, Texture) else None
     _check(want, texture is not None, regions is not None)
+    check_choice("frame", frame, ("camera", "world"))
     points = to_camera(vertices, camera)
     samples = sample(points, faces, camera, supersample=1, cull=cull)
     at = samples.face_ids, samples.barycentric
@@ -104,8 +105,10 @@ def maps(
     if "uv" in want and texture is not None:
         places, corners = (texture.uv, texture.uv_faces) if isinstance(texture, Texture) else texture
         table = torch.as_tensor(places).detach().cpu().float(), torch.as_tensor(corners).cpu()
+        check_same_faces(faces, table[1])
         found["uv"] = _spread(samples.pixels, gather(*table, *at).numpy(), camera, np.nan)
     if "regions" in want and regions is not None:
+        _check_regions(regions, len(vertices))
         of_face, names = face_regions(faces, regions)
         found["regions"] = _spread(samples.pixels, of_face[samples.face_ids.numpy()], camera, -1)
     if "faces" in want:
@@ -124,6 +127,7 @@ def face_regions(
     A face belongs to a region when its three corners do. Where regions overlap, the one with the fewest vertices wins:
     lips show within the face.
     """
+    _check_regions(regions, None)
     corners, names = faces.cpu().numpy(), tuple(regions)
     out = np.full(len(corners), -1, dtype=np.int32)
     for name in sorted(names, key=lambda name: -len(np.unique(regions[name]))):
@@ -147,6 +151,7 @@ def normals_to_bytes(
     `round(255 (0.5 + 0.5 n))` of (x, -y, -z) in the camera's frame, where y is down and z away, and of (x, y, z) in the
     world's.
     """
+    check_choice("frame", frame, ("camera", "world"))
     turned = normals * np.array([1.0, -1.0, -1.0] if frame == "camera" else [1.0, 1.0, 1.0], dtype=np.float32)
     seen = (normals != 0).any(axis=-1, keepdims=True)
     return np.where(seen, np.rint(255.0 * (0.5 + 0.5 * turned)), 0.0).astype(np.uint8)
@@ -160,6 +165,18 @@ def _check(want: Collection[Kind], has_uv: bool, has_regions: bool) -> None:
         raise InputError("The uv map needs texture coordinates; pass uv=(uv, uv_faces) or a texture.")
     if "regions" in want and not has_regions:
         raise InputError("The region map needs regions; pass vertex ids by name, such as regions=flame.regions.")
+
+
+def _check_regions(regions: Mapping[str, Int[np.ndarray, "N"]], n_vertices: int | None) -> None:
+    for name, ids in regions.items():
+        rows = np.asarray(ids)
+        if rows.size and rows.dtype.kind not in "iu":
+            raise InputError(f"Region {name!r} holds {rows.dtype}, wanted vertex ids; np.flatnonzero(mask) gives them.")
+        if rows.size and (rows.min() < 0 or (n_vertices is not None and rows.max() >= n_vertices)):
+            raise InputError(
+                f"Region {name!r} holds vertices {rows.min()} to {rows.max()}, but the mesh has "
+                f"{'ids from 0 on' if n_vertices is None else n_vertices}; give the regions of this mesh."
+            )
 
 
 def _normals(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -75,6 +76,8 @@ def render(
     Raises:
         InputError: The background's size is not the camera's, or the colours do not match the vertices.
     """
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}; give an opacity from 0 to 1.")
     points = to_camera(vertices, camera)
     samples = sample(points, faces, camera, supersample=supersample, cull=cull)
     light = shade_samples(points, faces, samples, colors, lighting)
@@ -90,7 +93,7 @@ def blend(
     background: Background, image: Float[np.ndarray, "H W 3"], alpha: Float[np.ndarray, "H W"]
 ) -> Float[np.ndarray, "H W 3"]:
     """Lay an image over a background: `background + alpha * (image - background)`, on sRGB values as editors do."""
-    behind = np.asarray(background, dtype=np.float32)
+    behind = _checked("background", background)
     if behind.shape not in ((3,), image.shape):
         raise InputError(
             f"The background has shape {behind.shape}, the picture {image.shape}; "
@@ -109,7 +112,28 @@ def shade_samples(
     """Linear light from each sample, as `render` shows it; points in the camera's frame."""
     albedo = _albedo(colors, faces, samples, len(points))
     seen = gather(points, faces.cpu(), samples.face_ids, samples.barycentric).numpy() if lighting.needs_points else None
-    return shade(facing_normals(points, faces, samples), albedo, lighting, points=seen)
+    return shade(
+        facing_normals(points, faces, samples), albedo, lighting, points=seen, orthographic=samples.orthographic
+    )
+
+
+def _checked(what: str, values: object) -> Float[np.ndarray, "*shape"]:
+    """Colours as float32; refuse what is none. The sum of squares is the fastest pass, and shows a NaN or a 255."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    try:
+        plain = np.ascontiguousarray(values)
+        flat = np.asarray(plain, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} is {values!r}; give numbers, such as (1.0, 1.0, 1.0) for white.") from None
+    with np.errstate(all="ignore"):
+        square = float(np.dot(flat.reshape(-1), flat.reshape(-1)))
+    if not math.isfinite(square):
+        raise InputError(f"{what} hold numbers that are not finite; give sRGB from 0 to 1.")
+    whole = plain.dtype.kind in "iu" and bool((plain > 1).any())
+    if whole or square > 1.01 * flat.size:
+        raise InputError(f"{what} ({plain.dtype}) reach beyond 1; give sRGB from 0 to 1, such as `image / 255`.")
+    return flat
 
 
 def _albedo(
@@ -119,10 +143,13 @@ def _albedo(
     if isinstance(colors, Texture):
         return _textured(colors, faces.cpu(), samples)
     if callable(colors):
-        return srgb_to_linear(np.asarray(colors(samples.face_ids.numpy(), samples.barycentric.numpy())))
-    plain = (
-        colors.detach().cpu().numpy() if isinstance(colors, Tensor) else np.asarray(CLAY if colors is None else colors)
-    )
+        found, wanted = colors(samples.face_ids.numpy(), samples.barycentric.numpy()), (len(samples.face_ids), 3)
+        if np.shape(found) != wanted:
+            raise InputError(
+                f"The function of colors returned shape {np.shape(found)}, wanted {wanted}: RGB for each point."
+            )
+        return srgb_to_linear(_checked("colors", found))
+    plain = _checked("colors", CLAY if colors is None else colors)
     if plain.shape == (3,):
         return srgb_to_linear(plain)[None]
     if plain.shape != (n_vertices, 3):

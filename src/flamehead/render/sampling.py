@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from flamehead.errors import InputError
+from flamehead.errors import InputError, check_choice
 from flamehead.render._bands import bands, n_threads, run
 
 __all__ = ["Pyramid", "build_pyramid", "double", "halve", "layout", "pyramid_sizes", "sample_image"]
@@ -117,6 +118,7 @@ def sample_image(
 
 
 def _backend(values: Tensor, backend: Backend | None) -> Backend:
+    check_choice("backend", backend, (None, "numba", "reference"))
     if backend is not None:
         return backend
     return "numba" if values.device.type == "cpu" and values.dtype == torch.float32 else "reference"
@@ -183,7 +185,8 @@ class _Halvings(torch.autograd.Function):
         return texels
 
     @staticmethod
-    def backward(ctx, *grad_outputs: Tensor):
+    @once_differentiable
+    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         pyramid = Pyramid(grad_outputs[0].contiguous(), ctx.sizes)
         below = pyramid.level(len(ctx.sizes) - 1).contiguous()
         for which in range(len(ctx.sizes) - 2, -1, -1):
@@ -207,7 +210,8 @@ class _Sample(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, *grad_outputs: Tensor):
+    @once_differentiable
+    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         from flamehead.render import _cpu_texture
 
         texels, uv, level = (value.detach() for value in ctx.saved_tensors)

@@ -81,23 +81,31 @@ def shade(
     lighting: Lighting = STUDIO,
     *,
     points: Float[np.ndarray, "N 3"] | None = None,
+    orthographic: bool = False,
 ) -> Float[np.ndarray, "N 3"]:
     """Light that leaves the surface towards the viewer: linear, float32, not clipped above 1.
 
     For each light: `albedo * color * max(0, (n.l + wrap) / (1 + wrap)) + gloss * color * max(0, n.h)**sharpness`, with
-    `h` halfway between the light and the viewer (Blinn, "Models of light reflection", 1977); the ambient light blends
-    from `ground` to `sky` with `(1 + n.up) / 2`. Directional lights see a distant viewer at -z, point lights one at the
-    origin, and their colour is scaled by `(distance / d)**2`.
+    `h` halfway between the light and the viewer (Blinn, "Models of light reflection", 1977), the highlight only where
+    the light reaches, `n.l + wrap > 0`; the ambient light blends from `ground` to `sky` with `(1 + n.up) / 2`.
+    Directional lights see a distant viewer at -z, point lights one at the origin, or at -z too if `orthographic`, and
+    their colour is scaled by `(distance / d)**2`.
 
     Args:
         normals: Of any length, in the frame of the lights; a zero normal receives the mean ambient light.
         albedo: Linear RGB in [0, 1], for each point or for all.
         lighting: The lights.
         points: Where the surface is, metres, in the frame of the lights; for point lights only.
+        orthographic: Rays to the viewer are parallel, as for a camera of that kind.
 
     Raises:
-        InputError: There are point lights but no points.
+        InputError: There are point lights but no points, or shapes do not fit together.
     """
+    rows = np.shape(albedo)
+    if np.ndim(normals) != 2 or np.shape(normals)[1] != 3 or rows not in ((3,), (1, 3), (len(normals), 3)):
+        raise InputError(
+            f"shade() needs normals (N, 3), and one albedo or one for each, got {np.shape(normals)} and {rows}."
+        )
     # Imported here: numba costs a second, and the sRGB curves need none of it.
     from flamehead.render import _cpu
 
@@ -119,7 +127,7 @@ def shade(
         out,
     )
     if lighting.needs_points:
-        _add_lamps(normals, albedo, lighting, points, out)
+        _add_lamps(normals, albedo, lighting, points, orthographic, out)
     return out
 
 
@@ -128,6 +136,7 @@ def _add_lamps(
     albedo: Float[np.ndarray, "#N 3"] | Float[np.ndarray, "3"],
     lighting: Lighting,
     points: Float[np.ndarray, "N 3"] | None,
+    orthographic: bool,
     out: Float[np.ndarray, "N 3"],
 ) -> None:
     from flamehead.render import _cpu
@@ -147,6 +156,7 @@ def _add_lamps(
         np.array([light.wrap for light in lamps], dtype=np.float32),
         np.float32(lighting.gloss),
         np.float32(lighting.sharpness),
+        orthographic,
         out,
     )
 

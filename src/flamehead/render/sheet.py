@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -89,7 +90,9 @@ def overlay_sheet(
     veil = blend(ground, head.image, 0.35 * head.alpha)
     wires = wireframe(veil, vertices, faces, view, color=_WIRE, alpha=0.55)
     solid = blend(ground, head.image, head.alpha)
-    side = side_view(vertices, (round(0.82 * height), height), rotation=rotation)
+    # A fit that failed has no head to frame; its sheet shows that.
+    known = vertices[vertices.isfinite().all(dim=1)]
+    side = side_view(known if len(known) else torch.eye(3), (round(0.82 * height), height), rotation=rotation)
     profile = render(vertices, faces, side, colors=colors, background=_SIDE_BACKGROUND).image
     more = [Panel(blend(ground, *layer(view)), [(None, caption)]) for caption, layer in (layers or {}).items()]
     panels = [

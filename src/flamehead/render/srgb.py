@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from flamehead._srgb import decode_tensor, encode_tensor
 from flamehead.render._bands import bands
@@ -17,22 +18,28 @@ __all__ = ["decode_srgb", "encode_srgb"]
 def decode_srgb(color: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """sRGB to linear light; not clipped, so that every value has a gradient.
 
+    Float32 on the CPU has first derivatives only.
+
     Example:
         >>> decode_srgb(torch.tensor([0.0, 0.5, 1.0]))
         tensor([0.0000, 0.2140, 1.0000])
     """
+    if not _is_fast(color):
+        return decode_tensor(color)
     out = _Decode.apply(color)
     assert isinstance(out, Tensor)
     return out
 
 
 def encode_srgb(color: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Linear light to sRGB, the inverse of `decode_srgb`; not clipped.
+    """Linear light to sRGB, the inverse of `decode_srgb`; not clipped, with the same derivatives.
 
     Example:
         >>> encode_srgb(torch.tensor([0.0, 0.2140, 1.0]))
         tensor([0.0000, 0.5000, 1.0000])
     """
+    if not _is_fast(color):
+        return encode_tensor(color)
     out = _Encode.apply(color)
     assert isinstance(out, Tensor)
     return out
@@ -43,47 +50,35 @@ class _Decode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, color: Tensor) -> Tensor:
-        if _is_fast(color):
-            from flamehead.render import _cpu_srgb
+        from flamehead.render import _cpu_srgb
 
-            out = _over(_cpu_srgb.decode, color)
-        else:
-            out = decode_tensor(color)
+        out = _over(_cpu_srgb.decode, color)
         ctx.save_for_backward(color, out)
         return out
 
     @staticmethod
-    def backward(ctx, *grad_outputs: Tensor):
-        color, out = (value.detach() for value in ctx.saved_tensors)
-        if _is_fast(color):
-            from flamehead.render import _cpu_srgb
+    @once_differentiable
+    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        from flamehead.render import _cpu_srgb
 
-            return _over(_cpu_srgb.decode_backward, color, out, grad_outputs[0])
-        slope = torch.where(color <= 0.04045, 1.0 / 12.92, 2.4 * out / (color.clamp(min=0.04) + 0.055))
-        return grad_outputs[0] * slope
+        return _over(_cpu_srgb.decode_backward, *ctx.saved_tensors, grad_outputs[0])
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, color: Tensor) -> Tensor:
-        if _is_fast(color):
-            from flamehead.render import _cpu_srgb
+        from flamehead.render import _cpu_srgb
 
-            out = _over(_cpu_srgb.encode, color)
-        else:
-            out = encode_tensor(color)
+        out = _over(_cpu_srgb.encode, color)
         ctx.save_for_backward(color, out)
         return out
 
     @staticmethod
-    def backward(ctx, *grad_outputs: Tensor):
-        color, out = (value.detach() for value in ctx.saved_tensors)
-        if _is_fast(color):
-            from flamehead.render import _cpu_srgb
+    @once_differentiable
+    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        from flamehead.render import _cpu_srgb
 
-            return _over(_cpu_srgb.encode_backward, color, out, grad_outputs[0])
-        slope = torch.where(color <= 0.0031308, 12.92, (out + 0.055) / (2.4 * color.clamp(min=0.003)))
-        return grad_outputs[0] * slope
+        return _over(_cpu_srgb.encode_backward, *ctx.saved_tensors, grad_outputs[0])
 
 
 def _is_fast(color: Tensor) -> bool:

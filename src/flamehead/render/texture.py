@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from flamehead.errors import InputError
+from flamehead.errors import InputError, check_choice
+from flamehead.raster._checks import check_faces
+from flamehead.raster._remember import extent, list_extent
 from flamehead.render._bands import bands
 from flamehead.render.sampling import build_pyramid, sample_image
 from flamehead.render.srgb import decode_srgb
@@ -44,7 +46,7 @@ class Texture:
         *,
         encoding: Encoding = "srgb",
     ) -> Texture:
-        """A texture from arrays or tensors; whole-number images are divided by 255, a fourth channel is dropped.
+        """A texture from arrays or tensors; whole numbers are divided by their largest, a fourth channel is dropped.
 
         Raises:
             InputError: Shapes that are no texture, or triangles that name missing rows of `uv`.
@@ -56,19 +58,45 @@ class Texture:
             torch.Size([8, 8, 3])
         """
         pixels, places, corners = (torch.as_tensor(value) for value in (image, uv, uv_faces))
-        if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or not pixels.numel():
+        if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
             raise InputError(f"A texture's image needs the shape (H, W, 3), got {tuple(pixels.shape)}.")
-        if places.ndim != 2 or places.shape[1] != 2 or corners.ndim != 2 or corners.shape[1] != 3:
+        if not pixels.is_floating_point():
+            # A boolean image is black and white.
+            most = 1 if pixels.dtype == torch.bool else torch.iinfo(pixels.dtype).max
+            pixels = pixels.float() / most
+        pixels = pixels[..., :3]
+        if pixels.dtype in (torch.float16, torch.bfloat16):
+            pixels = pixels.float()
+        if not corners.is_floating_point():
+            corners = corners.long()
+        return Texture(pixels, places.to(pixels.dtype), corners, encoding)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no texture; compiled code would read foreign memory."""
+        check_choice("encoding", self.encoding, get_args(Encoding))
+        image, uv, corners = self.image, self.uv, self.uv_faces
+        if image.ndim != 3 or image.shape[2] != 3 or not image.numel() or not image.is_floating_point():
             raise InputError(
-                f"A texture needs uv of shape (T, 2) and uv_faces of shape (F, 3), got {tuple(places.shape)} and "
+                f"A texture's image needs floating-point numbers of shape (H, W, 3), got {image.dtype} "
+                f"{tuple(image.shape)}; `Texture.of` takes other kinds."
+            )
+        if uv.ndim != 2 or uv.shape[1] != 2 or corners.ndim != 2 or corners.shape[1] != 3:
+            raise InputError(
+                f"A texture needs uv of shape (T, 2) and uv_faces of shape (F, 3), got {tuple(uv.shape)} and "
                 f"{tuple(corners.shape)}; give uv per corner of each triangle."
             )
-        low, high = map(int, corners.aminmax()) if corners.numel() else (0, -1)
-        if low < 0 or high >= len(places):
-            raise InputError(f"uv_faces name rows {low} to {high} of uv, which has {len(places)}; count from 0.")
-        pixels = pixels[..., :3] if pixels.is_floating_point() else pixels[..., :3].float() / 255.0
-        pixels = pixels.float() if pixels.dtype == torch.float16 else pixels
-        return Texture(pixels, places.to(pixels.dtype), corners.long(), encoding)
+        check_faces(corners)
+        self.check_rows()
+
+    def check_rows(self) -> None:
+        """Refuse triangles that name missing rows of `uv`; again before use, for numpy may have written to them.
+
+        Raises:
+            InputError: There are such.
+        """
+        low, high = list_extent(self.uv_faces)
+        if low < 0 or high >= len(self.uv):
+            raise InputError(f"uv_faces name rows {low} to {high} of uv, which has {len(self.uv)}; count from 0.")
 
     def linear(self) -> Texture:
         """The same texture in linear light, where averages are those of light; differentiable."""
@@ -122,6 +150,8 @@ def texture_level(
     from flamehead.render import _cpu_texture
 
     check_same_faces(faces, texture.uv_faces)
+    texture.check_rows()
+    _check_seen(points, faces, face_ids, depth, uv)
     height, width = texture.image.shape[:2]
     corners = _plain(points).reshape(-1, *points.shape[-2:])
     level = torch.empty(len(corners), face_ids.numel() // len(corners))
@@ -134,11 +164,29 @@ def texture_level(
     return level.reshape(face_ids.shape).to(uv.device)
 
 
+def _check_seen(points: Tensor, faces: Tensor, face_ids: Tensor, depth: Tensor, uv: Tensor) -> None:
+    for what, (low, high), least, end in (
+        ("faces", list_extent(faces), 0, points.shape[-2]),
+        ("face_ids", extent(face_ids), -1, len(faces)),
+    ):
+        if low < least or high >= end:
+            raise InputError(
+                f"{what} hold rows {low} to {high}, but there are {end} rows from 0 on; "
+                "points, faces and what is seen must belong to one mesh."
+            )
+    if depth.shape != face_ids.shape or uv.shape != (*face_ids.shape, 2):
+        raise InputError(
+            f"Each of {tuple(face_ids.shape)} face_ids needs a depth and (u, v), got {tuple(depth.shape)} and "
+            f"{tuple(uv.shape)}."
+        )
+
+
 def check_same_faces(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> None:
     """Refuse a texture that belongs to another mesh."""
+    check_faces(faces)
     if faces.shape != uv_faces.shape:
         raise InputError(
-            f"The mesh has {len(faces)} triangles, the texture's uv_faces {len(uv_faces)}; "
+            f"The mesh has {len(faces)} triangles, the texture's uv_faces have shape {tuple(uv_faces.shape)}; "
             "give the texture of this mesh, with a row for each triangle."
         )
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from flamehead.data import Camera
 from flamehead.errors import InputError
+from flamehead.raster._checks import check_size
+from flamehead.render.views import check_extent
 
 __all__ = ["orbit_camera", "swing", "tile", "turntable"]
 
@@ -48,8 +50,9 @@ def orbit_camera(
             f"A camera with yaw {yaw:.3g}, pitch {pitch:.3g}, fov {fov:.3g} and fill {fill:.3g} sees no picture; "
             "give pitch within a quarter and fov within half a turn, and fill up to 1."
         )
+    check_size("orbit_camera()", size)
     points = vertices.detach().cpu().double().reshape(-1, 3)
-    low, high = points.amin(0), points.amax(0)
+    low, high = check_extent("orbit_camera()", points)
     middle = (low + high) / 2
     width, height = size
     focal = height / 2 / math.tan(fov / 2)
@@ -105,6 +108,8 @@ def swing(
         reach: Standard deviations.
     """
     ids = torch.as_tensor(rows, dtype=torch.int64)
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < base.shape[-1]:
+        raise InputError(f"swing() was asked for components {list(rows)}, but there are {base.shape[-1]} from 0 on.")
     for k in range(frames):
         moved = base.clone()
         moved[..., ids] += reach * math.sin(2 * math.pi * k / frames)
@@ -132,6 +137,8 @@ def tile(
         raise InputError(
             f"Cannot tile {len(tiles)} pictures of {len({p.shape for p in tiles})} sizes; make them equal."
         )
+    if columns is not None and columns < 1:
+        raise InputError(f"columns is {columns}; give 1 or more, or None.")
     if columns is None:
         height, width = tiles[0].shape[:2]
         columns = max(1, math.ceil(math.sqrt(len(tiles) * height / width) - 1e-9))

@@ -11,9 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from flamehead.data import Camera
+from flamehead.errors import InputError
 from flamehead.geometry.camera import project, world_to_camera
+from flamehead.raster._checks import check_size
 
-__all__ = ["Crop", "side_view"]
+__all__ = ["Crop", "check_extent", "side_view"]
 
 
 def side_view(
@@ -33,7 +35,9 @@ def side_view(
         angle: How far the camera is turned from the front about the head's vertical axis, radians.
         fill: Share of the picture's width or height that the head takes, whichever it meets first.
     """
+    check_size("side_view()", size)
     points = vertices.detach().cpu().double()
+    check_extent("side_view()", points)
     head = torch.eye(3).double() if rotation is None else rotation.detach().cpu().double()
     backward = head @ torch.tensor([math.sin(angle), 0.0, math.cos(angle)], dtype=torch.float64)
     up = head[:, 1]
@@ -50,6 +54,16 @@ def side_view(
     focal = (fill * pixels / box).min().expand(2)
     views = turn, translation, focal.clone(), pixels / 2 - focal * middle
     return Camera(*(value.to(vertices.dtype) for value in views), size=size)
+
+
+def check_extent(who: str, points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+    """The least and the greatest coordinates; refuses points that no camera can be framed on."""
+    if not len(points):
+        raise InputError(f"{who} got no vertices; give at least one.")
+    low, high = points.amin(0), points.amax(0)
+    if not bool((low.isfinite() & high.isfinite()).all()):
+        raise InputError(f"{who} got vertices that are not finite; leave them out, or mend what made them.")
+    return low, high
 
 
 @dataclass(frozen=True)

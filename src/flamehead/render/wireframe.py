@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.data import Camera
+from flamehead.errors import InputError
 from flamehead.render._samples import Samples, average, sample, to_camera
 from flamehead.render.picture import blend
 
@@ -39,6 +40,8 @@ def wireframe(
         width: Of a line in pixels.
         alpha: Opacity of a line in [0, 1].
     """
+    if np.shape(image) != (camera.size[1], camera.size[0], 3):
+        raise InputError(f"The image has shape {np.shape(image)}, the camera {camera.size}; make them equal.")
     samples = sample(to_camera(vertices, camera), faces, camera, supersample=2, cull=False)
     heights = _heights(samples.points, faces.cpu())
     distance = _edge_distance(samples, faces.cpu(), heights)

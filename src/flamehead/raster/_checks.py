@@ -1,0 +1,66 @@
+"""What every door of this room asks of its inputs; compiled code would read foreign memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flamehead.errors import InputError
+from flamehead.raster._remember import extent, list_extent
+from flamehead.raster.fragments import Fragments
+
+__all__ = ["check_faces", "check_fragments", "check_kernel_dtype", "check_rows", "check_size"]
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def check_faces(faces: Tensor) -> None:
+    """Refuse what is no list of triangles."""
+    if not isinstance(faces, Tensor):
+        raise InputError(
+            f"faces must be a tensor, got {type(faces).__name__}; make it one with torch.as_tensor(faces)."
+        )
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype not in _WHOLE:
+        raise InputError(f"faces must be whole numbers of shape (F, 3), got {faces.dtype} {tuple(faces.shape)}.")
+
+
+def check_fragments(fragments: Fragments) -> None:
+    """Refuse fragments whose parts are of different pictures."""
+    shape, dtype = fragments.face_ids.shape, fragments.face_ids.dtype
+    if len(shape) < 2 or dtype not in _WHOLE:
+        raise InputError(f"face_ids must be whole numbers of shape (*batch, H, W), got {dtype} {tuple(shape)}.")
+    if fragments.barycentric.shape != (*shape, 3) or fragments.depth.shape != shape:
+        raise InputError(
+            f"Fragments with face_ids of shape {tuple(shape)} need barycentrics of {(*shape, 3)} and depth of "
+            f"{tuple(shape)}, got {tuple(fragments.barycentric.shape)} and {tuple(fragments.depth.shape)}; "
+            "cut all three alike."
+        )
+
+
+def check_rows(count: int, faces: Tensor, fragments: Fragments) -> None:
+    """Refuse faces that name missing vertices, and fragments that name missing faces."""
+    check_faces(faces)
+    check_fragments(fragments)
+    for what, (low, high), least, end in (
+        ("faces", list_extent(faces), 0, count),
+        ("face_ids", extent(fragments.face_ids), -1, len(faces)),
+    ):
+        if low < least or high >= end:
+            raise InputError(
+                f"{what} hold rows {low} to {high}, but there are {end} rows from 0 on; "
+                "values, faces and fragments must belong to one mesh."
+            )
+
+
+def check_kernel_dtype(what: str, values: Tensor) -> None:
+    """Refuse numbers that the compiled kernels do not know."""
+    if values.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"The numba backend needs float32 or float64 {what}, got {values.dtype}; call `.float()`.")
+
+
+def check_size(who: str, size: tuple[int, int]) -> None:
+    """Refuse what is no size of a picture."""
+    pair = isinstance(size, tuple | list | torch.Size) and len(size) == 2
+    if not pair or not all(isinstance(side, int | np.integer) and side >= 1 for side in size):
+        raise InputError(f"{who} needs a (width, height) of at least 1 whole pixel each, got {size!r}.")
