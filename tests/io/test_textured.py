@@ -134,8 +134,8 @@ def test_the_texture_comes_back(tent, tmp_path):
             assert mesh.uv_map.picture is None
 
 
-MATERIAL = "newmtl one\nmap_Kd -s 1 1 1 -clamp on my picture.png\nnewmtl two\nmap_Kd other.png\n"
-SQUARE = "mtllib m.mtl\nusemtl one\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 2 0\nvt 2 1\nvt 0 1\n"
+MATERIAL = "newmtl one\nmap_Kd\t-s 1 1 1 -clamp on my picture.png\nnewmtl two\nmap_Kd other.png\n"
+SQUARE = "mtllib m.mtl\nusemtl one\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt\t0 0\nvt 2 0\nvt 2 1\nvt 0 1\n"
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,13 @@ def obj_uv_map(path: Path, lines: list[str]) -> UvMap | None:
     used: set[str] = set()
     material = ""
     for line in lines:
-        kind, _, rest = line.partition("#")[0].strip().partition(" ")
+        kind, rest = _halves(line.partition("#")[0])
         if kind == "vt":
             uv.append([float(word) for word in rest.split()[:2]])
         elif kind == "mtllib":
-            libraries.append(rest.strip())
+            libraries.append(rest)
         elif kind == "usemtl":
-            material = rest.strip()
+            material = rest
         elif kind == "f":
             named = [word.split("/") for word in rest.split()]
             if any(len(word) < 2 or not word[1] for word in named):
@@ -158,9 +158,9 @@ def _pictures_in(library: Path) -> dict[str, Path]:
     out: dict[str, Path] = {}
     material = ""
     for line in library.read_text(encoding="utf-8", errors="replace").splitlines():
-        kind, _, rest = line.strip().partition(" ")
+        kind, rest = _halves(line)
         if kind == "newmtl":
-            material = rest.strip()
+            material = rest
         elif kind.lower() == "map_kd" and (name := _without_options(rest)):
             out[material] = library.parent / name.replace("\\", "/")
     return out
@@ -168,12 +168,17 @@ def _pictures_in(library: Path) -> dict[str, Path]:
 
 def _without_options(text: str) -> str:
     """The file name behind options such as `-s 1 1 1` or `-clamp on`; it may hold spaces."""
-    text = text.strip()
     while text.startswith("-"):
-        text = text.partition(" ")[2].lstrip()
-        while (word := text.partition(" ")[0]) and _is_value(word):
-            text = text.partition(" ")[2].lstrip()
+        text = _halves(text)[1]
+        while _is_value(_halves(text)[0]):
+            text = _halves(text)[1]
     return text
+
+
+def _halves(line: str) -> tuple[str, str]:
+    """The first word, and what follows it."""
+    word, *rest = line.split(maxsplit=1) or [""]
+    return word, "".join(rest).strip()
 
 
 def _is_value(word: str) -> bool:
