@@ -26,7 +26,7 @@ class Done:
         assert self.code == 1 and self.err.startswith("flamehead: ") and self.err.endswith("\n")
         assert self.err.count("\n") == 1 and "Traceback" not in self.err
         sentence = self.err.removeprefix("flamehead: ").rstrip("\n")
-        assert sentence.endswith(".") or "..." in sentence
+        assert sentence.endswith((".", "?")) or "..." in sentence
         return sentence
 
 

@@ -73,3 +73,18 @@ def test_describe_goes_by_content(run, model, tmp_path):
     (tmp_path / "file.txt").write_bytes(model.read_bytes())
     done = run("assets", "describe", tmp_path / "file.txt", "--flame-variant", "2019")
     assert done.code == 0 and "FLAME 2019" in done.out and "300 shape and 100 expression" in done.out
+
+
+def test_describe_knows_our_own_files(run, tmp_path):
+    names = [tmp_path / name for name in ("a.npz", "a.glb", "a.ply", "broken.glb", "broken.npz", "words.txt")]
+    assert run("pose", "--texture", "mean", "--out", *names[:3]).code == 0
+    for path in names[3:]:
+        path.write_text("some words\n")
+    done = run("assets", "describe", *names)
+    lines = [line.split(": ", 1)[1] for line in done.out.splitlines()]
+    assert done.code == 1 and "pickle" not in done.out
+    assert lines[0] == "flamehead parameters (fingerprint builtin-1 of built-in head)"
+    assert lines[1].startswith("a mesh: 5229 vertices, 9976 faces, texture coordinates, a texture of ")
+    assert lines[2] == "a mesh: 5023 vertices, 9976 faces, a colour for each vertex"
+    assert "is no GLB file" in lines[3] and "is no npz file" in lines[4] and "not a FLAME file" in lines[5]
+    assert run("assets", "describe", *names[:3]).code == 0

@@ -61,6 +61,13 @@ def test_bad_photos(run, known, folder, kind, monkeypatch):
     assert wanted in done.complaint and done.out == "" and sorted(folder.rglob("*")) == before
 
 
+def test_no_scan_is_begun_where_nothing_can_be_written(run, folder, monkeypatch):
+    (folder / "scan.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (folder / "out").touch()
+    monkeypatch.setattr("flamehead.cli._prepare.compile_kernels", lambda: pytest.fail("compiled for nothing"))
+    assert "out is a file; name a folder" in run("scan", "scan.obj", "--out", folder / "out").complaint
+
+
 @pytest.mark.detect
 def test_a_photo_without_a_face(run, known, folder):
     done = run("fit", known.image, "--out", folder / "out")

@@ -1,6 +1,7 @@
 """Numbers in, heads out; a wrong number is one sentence and leaves nothing behind."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +117,16 @@ def test_textures(run, flame, tmp_path):
 def test_the_names_are_listed(run):
     done = run("pose", "--list")
     assert done.code == 0 and all(name in done.out for name in ("jaw_open", "smile", "nose_width", "viseme_ee"))
+    # 14 movements of both sides at once and 15 pairs are the 44 components that have names.
+    assert "    blink (or blink_left, blink_right)\n" in done.out and done.out.count("_left, ") == 15
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(run, tmp_path, monkeypatch):
+    (tmp_path / "a.glb").mkdir()
+    monkeypatch.setattr("flamehead.cli._heads.open_flame", lambda *_, **__: pytest.fail("opened for nothing"))
+    assert "it is a folder" in run("pose", "--out", tmp_path / "a.glb").complaint
+    if (nowhere := Path("/proc")).is_dir():
+        assert "Cannot write /proc/a.glb" in run("pose", "--out", nowhere / "a.glb").complaint
 
 
 @pytest.mark.parametrize(
@@ -128,7 +139,7 @@ def test_the_names_are_listed(run):
         (("--eyes", 1, "--out", "a.obj"), 2, "2 angles"),
         (("--jaw", "nan", "--out", "a.obj"), 2, "not finite"),
         (("--random", 1, "--shape", 1, "--out", "a.obj"), 2, "leave out --shape"),
-        (("--set", "smlie=1", "--out", "a.obj"), 1, "did you mean smile"),
+        (("--set", "smil=1", "--out", "a.obj"), 1, "The built-in head has no direction 'smil'; did you mean smile?"),
         (("--set", "xyzzy=1", "--out", "a.obj"), 1, "--list"),
         (("--out", "a.fbx"), 1, "'.fbx'"),
         (("--out", "no/a.obj"), 1, "does not exist"),

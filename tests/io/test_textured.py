@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from flamehead.errors import InputError
-from flamehead.io import read_image, read_mesh, write_glb, write_textured_obj
-from flamehead.io.textured import UvMap
+from flamehead.io import UvMap, read_image, read_mesh, write_glb, write_textured_obj
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,96 @@ def test_what_does_not_belong_together_is_refused(tent, tmp_path):
     with pytest.raises(InputError, match="NaN"):
         write_glb(tmp_path / "a.glb", vertices * np.nan, faces)
     assert not list(tmp_path.iterdir())
+
+
+def on_picture(mesh):
+    """uv at every corner, which does not depend on how a file repeats vertices."""
+    return mesh.uv_map.uv[mesh.uv_map.faces]
+
+
+def test_the_texture_comes_back(tent, tmp_path):
+    vertices, faces, uv, uv_faces = tent
+    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3)) / 255.0
+    write_glb(tmp_path / "a.glb", vertices, faces, uv_map=UvMap(uv, uv_faces, picture))
+    write_textured_obj(tmp_path / "b.obj", vertices, faces, uv_map=UvMap(uv, uv_faces, picture))
+    write_glb(tmp_path / "c.glb", vertices, faces, uv_map=UvMap(uv, uv_faces))
+    write_textured_obj(tmp_path / "d.obj", vertices, faces, uv_map=UvMap(uv, uv_faces))
+    for name in ("a.glb", "b.obj", "c.glb", "d.obj"):
+        mesh = read_mesh(tmp_path / name, texture=True)
+        assert mesh.uv_map is not None and read_mesh(tmp_path / name).uv_map is None
+        np.testing.assert_allclose(on_picture(mesh), uv[uv_faces], atol=1e-6)
+        if name[0] in "ab":
+            assert mesh.uv_map.picture is not None
+            np.testing.assert_allclose(mesh.uv_map.picture, picture, atol=1e-6)
+        else:
+            assert mesh.uv_map.picture is None
+
+
+MATERIAL = "newmtl one\nmap_Kd\t-s 1 1 1 -clamp on my picture.png\nnewmtl two\nmap_Kd other.png\n"
+SQUARE = "mtllib m.mtl\nusemtl one\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt\t0 0\nvt 2 0\nvt 2 1\nvt 0 1\n"
+
+
+@pytest.mark.parametrize(
+    ("faces", "material", "warned"),
+    [
+        ("f 1/1 2/2 3/3 4/4\n", MATERIAL, ""),
+        ("f -4/-4 -3/-3 -2/-2 -1/-1\n", MATERIAL, ""),
+        ("f 1/1 2/2 3/3\nusemtl two\nf 1/1 3/3 4/4\n", MATERIAL, "several materials"),
+        ("f 1/1 2/2 3/3\n", None, "is not there"),
+        ("f 1/1 2/2 3/3\n", MATERIAL.replace("my", "no"), "texture is left out"),
+    ],
+)
+def test_materials_of_obj_files(tmp_path, caplog, faces, material, warned):
+    Image.new("RGB", (2, 1), (255, 0, 0)).save(tmp_path / "my picture.png")
+    (tmp_path / "a.obj").write_text(SQUARE + faces)
+    if material is not None:
+        (tmp_path / "m.mtl").write_text(material)
+    mesh = read_mesh(tmp_path / "a.obj", texture=True)
+    assert mesh.uv_map is not None and len(mesh.uv_map.faces) == len(mesh.faces)
+    assert warned in caplog.text and bool(caplog.text) == bool(warned)
+    if not warned:
+        assert mesh.uv_map.picture is not None and mesh.uv_map.file == tmp_path / "my picture.png"
+        np.testing.assert_array_equal(mesh.uv_map.picture, np.broadcast_to([1.0, 0.0, 0.0], (1, 2, 3)))
+    else:
+        assert mesh.uv_map.picture is None
+
+
+def test_a_corner_without_uv_means_no_map(tmp_path):
+    (tmp_path / "a.obj").write_text(SQUARE + "f 1/1 2/2 3/3\nf 1 3 4\n")
+    assert read_mesh(tmp_path / "a.obj", texture=True).uv_map is None
+
+
+def box(color, x, tint=None):
+    """A cube with a picture of one colour."""
+    part = trimesh.creation.box()
+    part.apply_translation([x, 0, 0])
+    picture = Image.new("RGB", (4, 4), color)
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=tint)
+    part.visual = trimesh.visual.TextureVisuals(uv=np.full((len(part.vertices), 2), 0.4), material=material)
+    return part
+
+
+def colors_of_triangles(mesh):
+    """At the middle of each triangle."""
+    height, width = mesh.uv_map.picture.shape[:2]
+    u, v = on_picture(mesh).mean(axis=1).T
+    return mesh.uv_map.picture[((1 - v) * height).astype(int), (u * width).astype(int)]
+
+
+def test_the_parts_of_a_scene_keep_their_pictures(tmp_path, caplog):
+    trimesh.Scene([box((255, 0, 0), 0), box((0, 255, 0), 3)]).export(tmp_path / "a.glb")
+    mesh = read_mesh(tmp_path / "a.glb", texture=True)
+    right = mesh.vertices[mesh.faces].mean(axis=1)[:, 0] > 1.5
+    wanted = np.where(right[:, None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(colors_of_triangles(mesh), wanted)
+    assert not caplog.text
+
+
+def test_the_base_colour_multiplies_the_picture(tmp_path, caplog):
+    half = [128, 255, 255, 255]
+    box((255, 255, 0), 0, half).export(tmp_path / "a.glb")
+    # 128 / 255 of the linear light is 0.737 in sRGB.
+    mesh = read_mesh(tmp_path / "a.glb", texture=True)
+    np.testing.assert_allclose(colors_of_triangles(mesh)[0], [0.737, 1.0, 0.0], atol=1e-3)
+    trimesh.Scene([box((255, 255, 0), 0, half), box((0, 255, 0), 3)]).export(tmp_path / "b.glb")
+    assert read_mesh(tmp_path / "b.glb", texture=True).uv_map is None and "differ in kind" in caplog.text

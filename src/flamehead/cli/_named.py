@@ -91,7 +91,7 @@ def move_along(params: FlameParams, settings: dict[str, float], flame: Flame) ->
     known = directions(flame)
     for name, amount in settings.items():
         if name not in known:
-            raise InputError(f"{flame.arrays.source} has no direction {name!r}{_meant(name, list(known))}.")
+            raise InputError(f"{_model(flame)} has no direction {name!r}; {_meant(name, list(known))}")
         direction = known[name]
         for field in direction.fields:
             value = getattr(params, field).clone()
@@ -100,8 +100,16 @@ def move_along(params: FlameParams, settings: dict[str, float], flame: Flame) ->
     return params
 
 
+def _model(flame: Flame) -> str:
+    """The model at the beginning of a sentence."""
+    from flamehead.builtin.head import SOURCE
+
+    source = flame.arrays.source
+    return f"The {source}" if source == SOURCE else source
+
+
 def _meant(name: str, known: list[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, known, n=3)
-    return f"; did you mean {' or '.join(near)}" if near else "; `flamehead pose --list` prints the names"
+    return f"did you mean {' or '.join(near)}?" if near else "`flamehead pose --list` prints the names."

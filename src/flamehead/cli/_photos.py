@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flamehead.cli._outputs import check_folder
 from flamehead.cli._usage import UsageError
-from flamehead.cli.fit import _check_writable, _folders_of, _progress
+from flamehead.cli.fit import _folders_of, _progress
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def each_photo(
         quiet: print nothing but errors.
         single: put the files of the one photo into `out` itself.
     """
-    _check_writable(out)
+    check_folder(out)
     failed: list[tuple[Path, str]] = []
     folders = [out] if single else _folders_of(photos, out)
     with _progress(len(photos), quiet=quiet, what=what) as advance:

@@ -40,13 +40,14 @@ class _Head:
 
 def fit_together(command: FitPhotos) -> int:
     """Fit one person or one head to all photos; unlike photos on their own, one that cannot be used stops all."""
+    from flamehead.cli._outputs import check_folder
     from flamehead.cli._prepare import built_in_head_coming
-    from flamehead.cli.fit import _absent, _check_writable, _folders_of, _open_model, _prepare
+    from flamehead.cli.fit import _absent, _folders_of, _open_model, _prepare
 
     _check(command)
     for sentence in filter(None, map(_absent, command.images)):
         raise InputError(sentence)
-    _check_writable(command.out)
+    check_folder(command.out)
     rig = None
     if command.cameras is not None:
         from flamehead.formats import read_camera_rig

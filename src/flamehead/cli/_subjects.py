@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flamehead.cli._heads import Layout, load_texture, open_flame, open_saved, uv_layout, widened
+from flamehead.cli._outputs import check_not_read
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from flamehead.cli.render import Render
     from flamehead.data import Camera, FlameParams
+    from flamehead.io import Mesh
     from flamehead.model import Flame
 
 __all__ = ["Subject", "draw_subject", "open_subjects"]
@@ -125,21 +127,56 @@ def _mesh(command: Render, flame: Flame | None, path: Path) -> Subject:
     import torch
 
     from flamehead.io import read_mesh
+    from flamehead.render import Texture
 
     if command.sweep:
         raise InputError(f"{path} is a mesh, which has no {command.sweep!r} to sweep; give a params.npz, or nothing.")
-    mesh = read_mesh(path)
+    mesh = read_mesh(path, texture=True)
     if not len(mesh.faces):
         raise InputError(f"{path} is a point cloud without triangles, which is not drawn; give a mesh.")
-    vertices, faces = torch.from_numpy(mesh.vertices).float()[None], torch.from_numpy(mesh.faces)
-    colors = None if mesh.colors is None else torch.from_numpy(mesh.colors)
     # A mesh with the model's triangles is one of its heads: what is known of the model holds for it.
-    if flame is not None and faces.shape == flame.faces.shape and bool((faces == flame.faces).all()):
+    rows = None if flame is None else _rows_of_model(mesh, flame)
+    points = mesh.vertices if rows is None else mesh.vertices[rows]
+    vertices, colors, layout = torch.from_numpy(points).float()[None], None, None
+    if mesh.colors is not None:
+        colors = torch.from_numpy(mesh.colors if rows is None else mesh.colors[rows])
+    if mesh.uv_map is not None:
+        layout = Layout(mesh.uv_map.uv, mesh.uv_map.faces)
+        if mesh.uv_map.picture is not None:
+            assert command.out is not None
+            check_not_read(command.out, [mesh.uv_map.file], what=f"the texture of {path}")
+            colors = Texture.of(mesh.uv_map.picture, layout.uv, layout.faces)
+    if flame is not None and rows is not None:
         colors = flame.paint if colors is None else colors
-        return Subject(str(path), vertices, faces, *_surface(command, flame, colors))
+        painted, known, regions = _surface(command, flame, colors)
+        own = layout is not None and command.texture is None and command.uv is None
+        return Subject(str(path), vertices, flame.faces, painted, layout if own else known, regions)
     if command.texture is not None:
         raise InputError(f"{path} has not the triangles of the model that the texture belongs to; see --model.")
-    return Subject(str(path), vertices, faces, colors)
+    return Subject(str(path), vertices, torch.from_numpy(mesh.faces), colors, layout)
+
+
+def _rows_of_model(mesh: Mesh, flame: Flame) -> np.ndarray | None:
+    """Which vertex of the mesh is each of the model, if the mesh has the model's triangles in their order.
+
+    Files such as GLB repeat a vertex at the seams of its texture; the repetitions become one vertex again.
+    """
+    import numpy as np
+
+    faces = flame.faces.cpu().numpy()
+    if mesh.faces.shape != faces.shape:
+        return None
+    count = len(flame.template)
+    if np.array_equal(mesh.faces, faces):
+        return np.arange(count) if len(mesh.vertices) >= count else None
+    mine, theirs = mesh.faces.reshape(-1), faces.reshape(-1)
+    meant = np.full(len(mesh.vertices), -1)
+    meant[mine] = theirs
+    # Vertices without a triangle stand in for one that has some, where they change no picture.
+    rows = np.full(count, mine[0])
+    rows[theirs] = mine
+    same = np.array_equal(meant[mine], theirs) and np.array_equal(mesh.vertices[rows[theirs]], mesh.vertices[mine])
+    return rows if same else None
 
 
 def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> FlameParams:
@@ -177,12 +214,14 @@ def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> Fla
 
 def _is_saved(path: Path) -> bool:
     """Whether a file holds parameters rather than a mesh."""
+    if path.is_dir():
+        raise InputError(f"Cannot draw {path}, it is a folder; name a params.npz or a mesh in it.")
     if path.suffix.lower() == ".npz":
         return True
     if path.suffix.lower() in (".obj", ".ply", ".stl", ".glb", ".gltf", ".off"):
         return False
     if not path.exists():
         raise InputError(f"There is no file {path}; check the name.")
-    if path.is_dir() or zipfile.is_zipfile(path):
+    if zipfile.is_zipfile(path):
         raise InputError(f"Cannot draw {path}; give a params.npz, or a mesh as OBJ, PLY, STL or GLB.")
     return False

@@ -45,7 +45,7 @@ class Doctor:
 
 @dataclass(frozen=True)
 class Describe:
-    """Say what FLAME files are; nothing in them is executed."""
+    """Say what FLAME files, parameters and meshes are; nothing in them is executed."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """The files."""
@@ -53,8 +53,7 @@ class Describe:
     """The release of the models among them, where they do not say it."""
 
     def run(self) -> int:
-        # Not from the room itself, where `identify` is the file of that name.
-        from flamehead.assets.identify import identify
+        from flamehead.cli._describe import describe_file
 
         if not self.files:
             raise UsageError("No file was given: flamehead assets describe FILE...")
@@ -62,12 +61,9 @@ class Describe:
         for file in self.files:
             if not file.is_file():
                 raise InputError(f"There is no file {file}; check the path.")
-            asset = identify(file, any_name=True, variant=self.flame_variant)
-            if asset is None:
-                print(f"{file}: not a FLAME file that flamehead knows")
-            else:
-                print(f"{file}: {asset.problem or asset.description}")
-            code |= asset is None or bool(asset.problem)
+            said, usable = describe_file(file, variant=self.flame_variant)
+            print(f"{file}: {said}")
+            code |= not usable
         return code
 
 

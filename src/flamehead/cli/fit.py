@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import tyro
 
 from flamehead.cli._begin import Init, check_init, open_beginning
+from flamehead.cli._outputs import check_folder
 from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError
 
@@ -84,7 +84,7 @@ class FitPhotos:
         found = [(image, folder, _absent(image)) for image, folder in zip(self.images, _folders(self), strict=True)]
         failed = [(image, sentence) for image, _, sentence in found if sentence]
         if len(failed) < len(found):
-            _check_writable(self.out)
+            check_folder(self.out)
             failed += _fit_all(self, [(image, folder) for image, folder, sentence in found if not sentence])
         return _outcome(self, failed)
 
@@ -139,20 +139,6 @@ def _absent(image: Path) -> str | None:
     if stat.S_ISREG(info.st_mode) and info.st_size == 0:
         return f"Cannot read the image {image}: the file is empty; copy or download it again."
     return None
-
-
-def _check_writable(out: Path) -> None:
-    """Fail before the work when its results could not be kept; making a folder is the only reliable test."""
-    try:
-        base = out
-        while not base.exists() and base != base.parent:
-            base = base.parent
-        if not base.is_dir():
-            raise InputError(f"Cannot write into {out}: {base} is a file; name a folder with --out.")
-        Path(tempfile.mkdtemp(prefix=".flamehead-", dir=base)).rmdir()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"Cannot write into {out} ({reason}); name a folder you may write to with --out.") from error
 
 
 def _folders(command: FitPhotos) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from flamehead.cli._outputs import check_file
 from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError
 
@@ -116,8 +117,7 @@ def _check(command: Pose) -> None:
     for path in command.out:
         if path.suffix.lower() not in _SUFFIXES:
             raise InputError(f"Cannot write {path}: the suffix is {path.suffix!r}, wanted {', '.join(_SUFFIXES)}.")
-        if not path.parent.is_dir():
-            raise InputError(f"Cannot write {path}: the folder {path.parent} does not exist; create it first.")
+        check_file(path)
     for name in ("shape", "expression", "jaw", "neck", "root", "eyes"):
         values = getattr(command, name)
         if not all(math.isfinite(value) for value in values):
@@ -228,13 +228,17 @@ def _print_names(flame: Flame) -> None:
     groups = {"Turns": turns}
     for title, field in (("Identity", "shape"), ("Expression", "expression")):
         names = [name for name, d in known.items() if d.fields == (field,) and name not in modes]
-        groups[f"{title} (standard deviations)"] = [name for name in names if not _side_of_pair(name, known)]
+        groups[f"{title} (standard deviations)"] = [
+            f"{name} (or {name}_left, {name}_right)" if f"{name}_left" in known else name
+            for name in names
+            if not _side_of_pair(name, known)
+        ]
     for title, names in groups.items():
         if names:
             print(f"{title}:")
             print("".join(f"    {name}\n" for name in names), end="")
     if modes:
-        print("Of pairs, NAME_left and NAME_right move one side (the subject's). Unnamed components: mode_K, local_K.")
+        print("NAME_left and NAME_right move one side (the subject's). Unnamed components: mode_K, local_K.")
 
 
 def _side_of_pair(name: str, known: object) -> bool:

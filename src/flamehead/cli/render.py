@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import tyro
 
 from flamehead.cli._maps import NUMBERS
+from flamehead.cli._outputs import check_file, check_not_read
 from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError
 
@@ -143,10 +144,12 @@ def _check(command: Render) -> Path:
     if suffix not in (*_PICTURES, *_VIDEOS, *NUMBERS):
         wanted = ", ".join((*_PICTURES, *_VIDEOS, *NUMBERS))
         raise InputError(f"Cannot write {out}: the suffix is {out.suffix!r}, wanted one of {wanted}.")
-    if not out.parent.is_dir():
-        raise InputError(f"Cannot write {out}: the folder {out.parent} does not exist; create it first.")
+    check_file(out)
+    read = (*command.inputs, command.photo, command.model, command.uv)
+    check_not_read(out, (*read, Path(command.texture) if command.texture else None), what="one of its inputs")
     if len(command.size) not in (1, 2) or not all(8 <= side <= _LARGEST for side in command.size):
-        raise UsageError(f"--size got {command.size}; give one number or width and height, from 8 to {_LARGEST}.")
+        got = " ".join(map(str, command.size))
+        raise UsageError(f"--size got {got}; give one number or width and height, from 8 to {_LARGEST}.")
     if command.turntable and command.sweep:
         raise UsageError("--turntable and --sweep are two films; ask for one at a time.")
     by_camera = command.saved_camera or command.photo is not None
@@ -156,17 +159,24 @@ def _check(command: Render) -> Path:
         )
     check_variant(command.flame_variant, command.model)
     _check_layers(command, suffix)
-    if not (abs(command.pitch) < 90 and 0 < command.fov < 180 and math.isfinite(command.yaw)):
-        raise UsageError(
-            "--pitch must lie between -90 and 90 degrees, --fov between 0 and 180; --yaw may be any angle."
-        )
-    if not 0 < command.fps <= 1000:
-        raise UsageError(f"--fps got {command.fps}; give frames per second above 0, up to 1000.")
-    if (command.frames is not None and not 1 <= command.frames <= 10_000) or not math.isfinite(command.reach):
-        raise UsageError(
-            f"--frames got {command.frames}, --reach {command.reach}; give 1 to 10000, and a finite number."
-        )
+    _check_view(command)
     return out
+
+
+def _check_view(command: Render) -> None:
+    """Whether the numbers of the view and of a film make sense, each by itself."""
+    if not abs(command.pitch) < 90:
+        raise UsageError(f"--pitch got {command.pitch:g}; give more than -90 and less than 90 degrees.")
+    if not 0 < command.fov < 180:
+        raise UsageError(f"--fov got {command.fov:g}; give more than 0 and less than 180 degrees.")
+    if not math.isfinite(command.yaw):
+        raise UsageError(f"--yaw got {command.yaw:g}; give any angle in degrees.")
+    if not 0 < command.fps <= 1000:
+        raise UsageError(f"--fps got {command.fps:g}; give frames per second above 0, up to 1000.")
+    if command.frames is not None and not 1 <= command.frames <= 10_000:
+        raise UsageError(f"--frames got {command.frames}; give 1 to 10000.")
+    if not math.isfinite(command.reach):
+        raise UsageError(f"--reach got {command.reach:g}; give a finite number.")
 
 
 def _check_layers(command: Render, suffix: str) -> None:

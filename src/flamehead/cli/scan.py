@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from flamehead.cli._outputs import check_folder
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class FitScan:
         for what, path in (("mesh", self.mesh), ("landmark", self.landmarks)):
             if path is not None and not path.is_file():
                 raise InputError(f"There is no {what} file {path}; check the name.")
+        check_folder(self.out)
         from flamehead.cli._prepare import built_in_head_coming, compile_kernels
         from flamehead.pipeline_scan import fit_scan, save_scan_fit
 

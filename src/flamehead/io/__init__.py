@@ -7,7 +7,8 @@ from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
 from flamehead.io.points import read_points
 from flamehead.io.results import SavedAppearance, SavedFit, load_params, save_fit, save_params, write_json
 from flamehead.io.scans import read_scan, save_registration
-from flamehead.io.textured import UvMap, write_glb, write_textured_obj
+from flamehead.io.textured import write_glb, write_textured_obj
+from flamehead.io.uv_maps import UvMap
 from flamehead.io.video import VideoFrame, VideoInfo, describe_video, read_video, write_video
 
 __all__ = [

@@ -16,6 +16,7 @@ from flamehead._atomic import atomic_path
 from flamehead._srgb import encode
 from flamehead._types import StrPath
 from flamehead.errors import InputError
+from flamehead.io.uv_maps import UvMap, obj_uv_map, trimesh_uv_map
 
 __all__ = ["Mesh", "check_mesh", "read_mesh", "write_obj", "write_ply"]
 
@@ -30,6 +31,8 @@ class Mesh:
     """int64; empty for a point cloud."""
     colors: Float[np.ndarray, "V 3"] | None = None
     """sRGB in [0, 1], where the file has a colour for each vertex."""
+    uv_map: UvMap | None = None
+    """Texture coordinates, with the picture where there is one; only with `texture=True`."""
 
 
 def write_obj(
@@ -91,20 +94,29 @@ def write_ply(
         temporary.write_bytes("\n".join(header).encode("ascii") + points.tobytes() + triangles.tobytes())
 
 
-def read_mesh(path: StrPath) -> Mesh:
+def read_mesh(path: StrPath, *, texture: bool = False) -> Mesh:
     """Read a mesh or a point cloud (OBJ, PLY, STL, OFF, GLB, ...) with its vertices in the file's own order.
 
-    Texture coordinates, materials and normals are dropped: an OBJ vertex that a texture seam splits stays one vertex.
-    Polygons become triangles. A file with several objects is read as one.
+    Normals are dropped; an OBJ vertex that a texture seam splits stays one vertex. Polygons become triangles. A file
+    with several objects is read as one.
+
+    Args:
+        path: The file.
+        texture: Read the texture coordinates and the picture too: `map_Kd` of an OBJ's material, the base colour of
+            a GLB's. A picture that an OBJ names but that cannot be read is a logged warning.
 
     Raises:
         InputError: The file is missing, is no mesh, or holds coordinates that are not finite.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"Cannot read {path} as a mesh, it is a folder; name a mesh file in it.")
     if not path.is_file():
         raise InputError(f"There is no mesh file {path}; check the name.")
+    _check_glb(path)
     try:
-        mesh = _read_obj(path) if path.suffix.lower() == ".obj" else _read_with_trimesh(path)
+        read = _read_obj if path.suffix.lower() == ".obj" else _read_with_trimesh
+        mesh = read(path, texture=texture)
     # Parsers fail on broken files in every way that Python knows.
     except Exception as error:
         raise InputError(
@@ -120,11 +132,21 @@ def read_mesh(path: StrPath) -> Mesh:
     return mesh
 
 
-def _read_obj(path: Path) -> Mesh:
+def _check_glb(path: Path) -> None:
+    """trimesh takes the first bytes of any file for a header."""
+    if path.suffix.lower() != ".glb":
+        return
+    with path.open("rb") as file:
+        if file.read(4) != b"glTF":
+            raise InputError(f"{path} is no GLB file, although its name says so; give an OBJ, PLY, STL or GLB file.")
+
+
+def _read_obj(path: Path, *, texture: bool) -> Mesh:
     """Vertices and faces as they stand; trimesh would split vertices at texture seams and drop those without a face."""
     rows: list[list[float]] = []
     faces: list[tuple[int, int, int]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").splitlines():
+    lines = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").splitlines()
+    for line in lines:
         kind, *words = line.partition("#")[0].split() or [""]
         if kind == "v":
             rows.append([float(word) for word in words])
@@ -138,10 +160,11 @@ def _read_obj(path: Path) -> Mesh:
         raise ValueError("its vertices have fewer than three numbers")
     colors = np.clip(table[:, 3:], 0.0, 1.0) if table.shape[1] == 6 else None
     # A fourth number is a weight, which meshes do not use.
-    return Mesh(table[:, :3].copy(), np.array(faces, dtype=np.int64).reshape(-1, 3), colors)
+    uv_map = obj_uv_map(path, lines) if texture else None
+    return Mesh(table[:, :3].copy(), np.array(faces, dtype=np.int64).reshape(-1, 3), colors, uv_map)
 
 
-def _read_with_trimesh(path: Path) -> Mesh:
+def _read_with_trimesh(path: Path, *, texture: bool) -> Mesh:
     # Imported here: writing needs no trimesh, and it is slow to load.
     import trimesh
 
@@ -155,7 +178,7 @@ def _read_with_trimesh(path: Path) -> Mesh:
     if colors is not None and path.suffix.lower() in (".glb", ".gltf"):
         # Vertex colours of glTF are linear light.
         colors = encode(colors)
-    return Mesh(vertices, faces, colors)
+    return Mesh(vertices, faces, colors, trimesh_uv_map(path, mesh, parts) if texture else None)
 
 
 def _vertex_colors(mesh: Any, n_vertices: int) -> Float[np.ndarray, "V 3"] | None:

@@ -251,7 +251,9 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"Not allowed to read {path}; change its permissions.") from error
     except InputError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except zipfile.BadZipFile as error:
+        raise InputError(f"The file {path} is no npz file, or a damaged one; {_REMEDY}.") from error
+    except (ValueError, OSError, EOFError, KeyError, zlib.error, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise InputError(f"The file {path} is damaged or no saved fit ({reason}); {_REMEDY}.") from error
 

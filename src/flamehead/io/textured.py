@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,26 +23,15 @@ from flamehead._types import StrPath
 from flamehead.errors import InputError
 from flamehead.geometry.normals import vertex_normals
 from flamehead.io.meshes import check_mesh
+from flamehead.io.uv_maps import UvMap
 
-__all__ = ["UvMap", "write_glb", "write_textured_obj"]
+__all__ = ["write_glb", "write_textured_obj"]
 
 Points: TypeAlias = Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"]
 Triangles: TypeAlias = Int[Tensor, "F 3"] | Int[np.ndarray, "F 3"]
 
 _FLOAT, _UINT, _VERTEX_DATA, _INDEX_DATA = 5126, 5125, 34962, 34963
 _CLAY = [0.6, 0.55, 0.5, 1.0]
-
-
-@dataclass(frozen=True)
-class UvMap:
-    """Where a mesh lies on a picture."""
-
-    uv: Float[np.ndarray, "T 2"]
-    """u to the right, v up, in [0, 1] inside the picture."""
-    faces: Int[np.ndarray, "F 3"]
-    """Rows of `uv` at the corners of each triangle."""
-    picture: Float[np.ndarray, "H W 3"] | None = None
-    """sRGB in [0, 1], row 0 at the top (v = 1)."""
 
 
 def write_glb(
