@@ -173,8 +173,8 @@ def box(color, x, tint=None):
     part = trimesh.creation.box()
     part.apply_translation([x, 0, 0])
     picture = Image.new("RGB", (4, 4), color)
-    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=tint)
-    part.visual = trimesh.visual.TextureVisuals(uv=np.full((len(part.vertices), 2), 0.4), material=material)
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=tint)  # pyright: ignore[reportAttributeAccessIssue]
+    part.visual = trimesh.visual.TextureVisuals(uv=np.full((len(part.vertices), 2), 0.4), material=material)  # pyright: ignore[reportAttributeAccessIssue]
     return part
 
 
