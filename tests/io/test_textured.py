@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from flamehead.errors import InputError
 from flamehead.io import UvMap, read_image, read_mesh, write_glb, write_textured_obj
@@ -173,8 +175,8 @@ def box(color, x, tint=None):
     part = trimesh.creation.box()
     part.apply_translation([x, 0, 0])
     picture = Image.new("RGB", (4, 4), color)
-    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=tint)  # pyright: ignore[reportAttributeAccessIssue]
-    part.visual = trimesh.visual.TextureVisuals(uv=np.full((len(part.vertices), 2), 0.4), material=material)  # pyright: ignore[reportAttributeAccessIssue]
+    material = PBRMaterial(baseColorTexture=picture, baseColorFactor=tint)
+    part.visual = TextureVisuals(uv=np.full((len(part.vertices), 2), 0.4), material=material)
     return part
 
 
