@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -138,6 +139,11 @@ def nearest_in_tree(points: Float[np.ndarray, "N 3"], tree: SurfaceTree, *, thre
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "flamehead-nearest")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has none of the pool's threads, and would wait for them for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _neighbours_in_turn(points: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N"]:
