@@ -60,7 +60,7 @@ def rows_of(scheme: str, points: Int[np.ndarray, "K"]) -> Int[np.ndarray, "K"]:
 
 
 @lru_cache(maxsize=16)
-def correspond(seen: LandmarkScheme, available: tuple[str, ...], *, source: str) -> Correspondence:
+def correspond(seen: str, available: tuple[str, ...], *, source: str) -> Correspondence:
     """Choose the model's landmarks that serve a set of seen ones best, and pair them.
 
     Points of different schemes are paired when they are the same point of the face mesh. The definitions of iBUG and
@@ -85,7 +85,7 @@ def correspond(seen: LandmarkScheme, available: tuple[str, ...], *, source: str)
     return _pair(seen, candidates[0])
 
 
-def _pair(seen: LandmarkScheme, scheme: str) -> Correspondence:
+def _pair(seen: str, scheme: str) -> Correspondence:
     points = mesh_ids(seen)
     model_rows = rows_of(scheme, points)
     seen_rows = np.flatnonzero(model_rows >= 0)
@@ -108,7 +108,7 @@ def _pair(seen: LandmarkScheme, scheme: str) -> Correspondence:
     )
 
 
-def _contour(seen: LandmarkScheme) -> tuple[Int[np.ndarray, "C"], Int[np.ndarray, "C 2"]]:
+def _contour(seen: str) -> tuple[Int[np.ndarray, "C"], Int[np.ndarray, "C 2"]]:
     """Rows of the face's outline, and the rows before and after each."""
     if seen == "ibug68":
         rows = np.arange(_IBUG_CONTOUR)
