@@ -137,6 +137,9 @@ def main() -> None:
 def measure(scene: Scene, peers: list[Peer], size: int, *, quick: bool) -> dict[str, list[float]]:
     """Seconds by renderer; rounds go through all of them, so that another job on the machine hits all alike."""
     table: dict[str, list[float]] = {}
+    for peer in peers:
+        # Starting up is not timed, and must not disturb the others either.
+        peer.times(size, 1)
     for round_ in range(2 if quick else 6):
         for cull, threads in OURS:
             name = f"{'culled' if cull else 'both sides'}, {threads} thread{'s' * (threads > 1)}"

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flamehead._types import StrPath
-from flamehead.errors import InputError
+from flamehead.errors import FlameheadError, InputError
 
-__all__ = ["atomic_folder", "atomic_path"]
+__all__ = ["atomic_folder", "atomic_path", "disk_errors_explained"]
 
 
 @contextmanager
@@ -105,3 +105,21 @@ def _replacing(target: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"Cannot replace {target} ({reason}); close programs that use it and try again.") from error
+
+
+@contextmanager
+def disk_errors_explained(folder: StrPath) -> Iterator[None]:
+    """Errors of the system while results are written become one sentence.
+
+    Raises:
+        InputError: The disk is full, or refuses for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FlameheadError):
+            raise
+        reason = error.strerror or str(error) or type(error).__name__
+        raise InputError(
+            f"Cannot write the results into {folder} ({reason}); free some space or choose another folder."
+        ) from error

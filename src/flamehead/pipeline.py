@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +13,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from flamehead._atomic import disk_errors_explained
+from flamehead._timed import timed
 from flamehead._types import StrPath
 from flamehead.builtin import SOURCE, builtin_head
 from flamehead.data import Camera, Fit, FlameParams, Observation
 from flamehead.detect import detect_face
-from flamehead.errors import FlameheadError, InputError
+from flamehead.errors import InputError
 from flamehead.fit import (
     IdentityPrior,
     LandmarkFitSettings,
@@ -173,7 +173,7 @@ def see_image(
         MissingExtra: There is no detector and no landmark file.
     """
     path, seconds = Path(image), dict[str, float]()
-    with _timed(seconds, "read"):
+    with timed(seconds, "read"):
         photo = read_image(path)
         size = (photo.shape[1], photo.shape[0])
         source: FocalSource = "given"
@@ -182,7 +182,7 @@ def see_image(
             source = "estimated" if focal is None else "exif"
         else:
             _check_focal(focal, size)
-    with _timed(seconds, "detect"):
+    with timed(seconds, "detect"):
         seen = detect_face(photo, face=face) if landmarks is None else read_landmarks(Path(landmarks), size=size)
     return SeenImage(path, photo, seen, focal, source, seconds)
 
@@ -203,9 +203,9 @@ def fit_seen(
         AssetNotFound: The model has no landmarks that match.
     """
     seconds = dict(seen.seconds)
-    with _timed(seconds, "load_model"):
+    with timed(seconds, "load_model"):
         flame = load_flame() if flame is None else flame
-    with _timed(seconds, "fit"):
+    with timed(seconds, "fit"):
         fit = fit_landmarks(
             flame,
             seen.observation,
@@ -221,10 +221,10 @@ def fit_seen(
 def _fit_pixels(start: ImageFit, options: PixelOptions) -> ImageFit:
     """Refine a landmark fit by the photo's pixels."""
     seconds = dict(start.seconds)
-    with _timed(seconds, "load_texture"):
+    with timed(seconds, "load_texture"):
         appearance = _appearance(start.flame, options.texture, options.uv)
         mask = None if options.mask is None else _read_mask(options.mask, start.photo.shape[:2])
-    with _timed(seconds, "photometric"):
+    with timed(seconds, "photometric"):
         found = fit_photometric(
             start.flame, start.photo, start.fit.observation, start.fit, appearance.space, mask=mask,
             settings=options.settings,
@@ -272,14 +272,14 @@ def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, A
     fit, flame, seconds = result.fit, result.flame, dict(result.seconds)
     with torch.no_grad():
         vertices = flame(fit.params).vertices
-    with _timed(seconds, "overlay"):
+    with timed(seconds, "overlay"):
         sheet = _overlay(result)
     report = _report(result)
     if started is not None:
         report["start"] = {name: value for name, value in started.items() if name != "warnings"}
         report["warnings"] += list(started.get("warnings", ()))
-    with atomic_folder(folder) as stage, _disk_errors_explained(folder):
-        with _timed(seconds, "write"):
+    with atomic_folder(folder) as stage, disk_errors_explained(folder):
+        with timed(seconds, "write"):
             points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()
             save_fit(
                 stage / "params.npz", fit, model_source=flame.arrays.source, appearance=_saved_appearance(result.pixels)
@@ -478,25 +478,3 @@ def _faces_camera(fit: Fit) -> bool:
 def _text(path: StrPath) -> str:
     """A path as text that any file can hold: bytes of a name that are no UTF-8 become question marks."""
     return os.fspath(path).encode("utf-8", "replace").decode()
-
-
-@contextmanager
-def _disk_errors_explained(folder: StrPath) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FlameheadError):
-            raise
-        reason = error.strerror or str(error) or type(error).__name__
-        raise InputError(
-            f"Cannot write the results into {folder} ({reason}); free some space or choose another folder."
-        ) from error
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] = time.perf_counter() - start

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from flamehead._atomic import disk_errors_explained
+from flamehead._timed import timed
 from flamehead._types import StrPath
-from flamehead.errors import FlameheadError, InputError
+from flamehead.errors import InputError
 from flamehead.fit.offsets import OffsetSettings, free_vertices, mouth_intersections
 from flamehead.fit.points import PointFit, PointFitSettings, fit_points
 from flamehead.fit.scan import ScanFitSettings, ScanRegistration, register_scan
@@ -110,24 +109,24 @@ def fit_scan(
     seconds = dict[str, float]()
     if unit is not None and unit not in UNITS:
         raise InputError(f"There is no unit {unit!r}; choose one of {', '.join(UNITS)}, or none to guess.")
-    with _timed(seconds, "read"):
+    with timed(seconds, "read"):
         mesh = scan if isinstance(scan, Mesh) else read_scan(scan)
         clean = clean_scan(mesh.vertices, mesh.faces)
         given = None if landmarks is None else _given(landmarks)
-    with _timed(seconds, "load_model"):
+    with timed(seconds, "load_model"):
         flame = load_flame() if flame is None else flame
-    with _timed(seconds, "landmarks"):
+    with timed(seconds, "landmarks"):
         points, found_unit, scale = _landmarks_and_unit(flame, mesh, clean, given, unit)
     free = found_unit == "unknown"
-    with _timed(seconds, "landmark_fit"):
+    with timed(seconds, "landmark_fit"):
         start = fit_points(flame, points, scale=None if free else scale, settings=_first_look(given is None))
-    with _timed(seconds, "registration"):
+    with timed(seconds, "registration"):
         registration = register_scan(flame, clean, start, points, free_scale=free, settings=settings)
-    with _timed(seconds, "offsets"):
+    with timed(seconds, "offsets"):
         moved = None
         if offsets:
             moved = free_vertices(flame, registration.params, clean, scale=registration.scale, settings=offset_settings)
-    with _timed(seconds, "distances"):
+    with timed(seconds, "distances"):
         vertices = _posed(flame, registration, moved) / registration.scale
         measured = scan_distances(flame, vertices, mesh.vertices, scale=registration.scale)
         crossing = len(mouth_intersections(flame, vertices))
@@ -162,12 +161,12 @@ def save_scan_fit(result: ScanFit, folder: StrPath) -> dict[str, Any]:
     """
     fit, flame, seconds = result.registration, result.flame, dict(result.seconds)
     report, faces = _report(result), flame.arrays.faces
-    with _timed(seconds, "overlay"):
+    with timed(seconds, "overlay"):
         far = np.where(result.distances.distances < _REACH, result.distances.distances, np.nan)
         colors = field_colors(1000.0 * far, limits=(0.0, _LARGEST_MM), colormap="heat")
         sheet, camera = _sheet(result, colors)
-    with atomic_folder(folder) as stage, _disk_errors_explained(folder):
-        with _timed(seconds, "write"):
+    with atomic_folder(folder) as stage, disk_errors_explained(folder):
+        with timed(seconds, "write"):
             offsets = None if result.offsets is None else result.offsets.detach().cpu().numpy()
             save_registration(
                 stage / "params.npz",
@@ -329,25 +328,3 @@ def _dots(points: Float[torch.Tensor, "N 3"], view: Any, colors: Float[np.ndarra
     shown = np.full((len(points), 3), 0.4) if colors is None else colors
     picture[pixels[inside, 1], pixels[inside, 0]] = shown[inside]
     return picture
-
-
-@contextmanager
-def _disk_errors_explained(folder: StrPath) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FlameheadError):
-            raise
-        reason = error.strerror or str(error) or type(error).__name__
-        raise InputError(
-            f"Cannot write the results into {folder} ({reason}); free some space or choose another folder."
-        ) from error
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] = time.perf_counter() - start

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from flamehead.model import Flame
     from flamehead.regress import Engine
 
-__all__ = ["Job", "device_of", "each_photo", "engine_for", "open_model", "photos_in", "see_photo", "timed"]
+__all__ = ["Job", "device_of", "each_photo", "engine_for", "open_model", "photos_in", "see_photo"]
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 
@@ -126,11 +124,3 @@ def see_photo(photo: Path, landmarks: Path | None, *, detect: bool = True) -> tu
     if landmarks is not None:
         return pixels, read_landmarks(landmarks, size=(pixels.shape[1], pixels.shape[0]))
     return pixels, detect_face(pixels) if detect else None
-
-
-@contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the wall time of a stage."""
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - start, 4)

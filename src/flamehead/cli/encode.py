@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from flamehead.cli._photos import device_of, each_photo, engine_for, open_model, photos_in, see_photo, timed
+from flamehead._timed import timed
+from flamehead.cli._photos import device_of, each_photo, engine_for, open_model, photos_in, see_photo
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
