@@ -12,7 +12,7 @@ from jaxtyping import Float
 from flamehead.data import FlameParams
 from flamehead.fit._prepare import Prepared, prepare
 from flamehead.fit._so3 import log
-from flamehead.fit.landmark_model import Columns, HeadState, LandmarkModel, bake
+from flamehead.fit.landmark_model import Columns, HeadState, LandmarkModel, bake, compiled_landmarks
 from flamehead.fit.landmarks import LandmarkFitSettings
 from flamehead.fit.pixels import FaceSurface, TextureSpace, face_surface, linear_about
 from flamehead.model import Flame
@@ -92,8 +92,9 @@ def personal(
         shape: The identity.
         shift: How far the landmarks of this person lie from the model's, in the head at rest, metres.
     """
-    model = shifted(bake(face.prepared.model, shape=shape), shift)
-    prepared = replace(face.prepared, model=model, everything=bake(face.prepared.everything, shape=shape))
+    model = compiled_landmarks(shifted(bake(face.prepared.model, shape=shape), shift))
+    everything = compiled_landmarks(bake(face.prepared.everything, shape=shape))
+    prepared = replace(face.prepared, model=model, everything=everything)
     surface = face.surface
     if surface is not None:
         basis = np.ascontiguousarray(surface.basis[:, :, len(shape) :])

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from flamehead.data import FrameStatus, Observation
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
-from flamehead.fit._so3 import exp, left_jacobian, log
+from flamehead.fit._so3 import exp, log, skew
 from flamehead.fit.landmark_model import HeadState, landmark_positions
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
 from flamehead.fit.metrics import landmark_error_percent
@@ -217,7 +217,7 @@ class Follower:
 
         solution = minimize_normal_equations(
             equations, start.head, retract=lambda state, step: moved(state, step, columns), cost_tolerance=1e-3,
-            max_iterations=15 if prior is None else 4,
+            max_iterations=15 if prior is None else 2,
         )  # fmt: skip
         return replace(start, head=solution.state)
 
@@ -379,8 +379,10 @@ class _Steps:
         pull = self.precision * off
         hessian, gradient = equations.hessian.copy(), equations.gradient + pull
         hessian[range(len(off)), range(len(off))] += self.precision
-        # A small rotation from the left changes the axis-angle vector by the inverse of its left Jacobian.
-        inverse = np.linalg.inv(left_jacobian(turn))
+        # A small rotation from the left changes the axis-angle vector by the inverse of its left Jacobian, here
+        # to second order: heads hardly turn between frames.
+        k = skew(turn)
+        inverse = np.eye(3) - 0.5 * k + k @ k / 12.0
         own = columns.root
         gradient[own] += inverse.T @ pull[own] - pull[own]
         hessian[own, own] += self.precision[own.start] * (inverse.T @ inverse - np.eye(3))
