@@ -1,4 +1,4 @@
-"""Landmarks and their derivatives in numba: `landmark_model.landmark_points`, for those who ask for them all the time."""
+"""Landmarks and their derivatives in numba: `landmark_model.landmark_points`, for those who ask all the time."""
 
 from __future__ import annotations
 

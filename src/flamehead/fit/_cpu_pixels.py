@@ -152,7 +152,7 @@ def accumulate(
     focal, inverse_sigma, outlier, geometry, rows, pulls, corners, blocks,
     slope_by_vertex, cross,
 ):  # fmt: skip
-    """Residuals of all pixels by albedo, light and lens, and their sums by the vertices; robust cost and number of pixels.
+    """Residuals of all pixels by albedo, light and lens, and their sums by the vertices; robust cost and pixel count.
 
     Args:
         image, along_x, along_y: sRGB and its derivatives per pixel, (H, W, 3).
