@@ -1,4 +1,4 @@
-"""`flamehead export --to gltf|blender`: rigs."""
+"""`flamehead export --to gltf|blender|usd`: rigs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flamehead.cli.export import Export
     from flamehead.export import Motion, Rig
 
-__all__ = ["write_blender", "write_gltf"]
+__all__ = ["write_blender", "write_gltf", "write_usd"]
 
 
 def write_gltf(command: Export, found: Exported) -> list[Path]:
@@ -35,6 +35,14 @@ def write_blender(command: Export, found: Exported) -> list[Path]:
     uv_map, colors = surface_of(command, found), found.flame.colors
     export.write_blender(command.out, rig, motion, uv_map=uv_map, colors=colors, extras=extras)
     return [command.out / "head.glb", command.out / "import_head.py"]
+
+
+def write_usd(command: Export, found: Exported) -> list[Path]:
+    """The rig as USD, with its picture beside it or in one package."""
+    from flamehead import export
+
+    rig, motion = rig_of(command, found)
+    return export.write_usd(command.out, rig, motion, uv_map=surface_of(command, found))
 
 
 def rig_of(command: Export, found: Exported) -> tuple[Rig, Motion]:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-from flamehead.cli._export_rigs import write_blender, write_gltf
+from flamehead.cli._export_rigs import write_blender, write_gltf, write_usd
 from flamehead.cli._export_sequences import write_obj, write_ply
 from flamehead.cli._exported import Exported, open_exported
 from flamehead.cli._outputs import check_file, check_folder, check_not_read
@@ -24,15 +24,16 @@ __all__ = ["Export"]
 class Export:
     """Write a fit or a track for other programs.
 
-    gltf: a rig in one .glb for Blender, three.js, Unity and Unreal. obj, ply: a folder with a mesh per frame.
+    gltf: a rig in one .glb, for Blender, three.js, Unity, Unreal. blender: that and a script that opens it. usd: a rig
+    with usd-core. obj, ply: a folder with a mesh per frame.
     """
 
     result: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RESULT")]]
     """A params.npz or track.npz, or the folder that holds it."""
-    to: Annotated[str, tyro.conf.arg(metavar="blender|gltf|obj|ply")]
+    to: Annotated[str, tyro.conf.arg(metavar="blender|gltf|obj|ply|usd")]
     """What to write."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE|DIR", aliases=["-o"])]
-    """Where to: a file for gltf, a folder for the others."""
+    """Where to: a file for gltf (.glb) and usd (.usdz, .usdc, .usda), a folder for the others."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A licensed FLAME file; by default the built-in head."""
     flame_variant: FlameVariant = "unknown"
@@ -56,9 +57,12 @@ class Export:
     def run(self) -> int:
         check_choice("--to", self.to, FORMATS)
         target = FORMATS[self.to]
-        if target.suffix:
-            if self.out.suffix.lower() != target.suffix:
-                raise InputError(f"Cannot write {self.out}: --to {self.to} makes one file NAME{target.suffix}.")
+        if target.suffixes:
+            if self.out.suffix.lower() not in target.suffixes:
+                wanted = ", ".join(target.suffixes)
+                raise InputError(
+                    f"Cannot write {self.out}: the suffix is {self.out.suffix!r}, and --to {self.to} wants {wanted}."
+                )
             check_file(self.out)
         else:
             check_folder(self.out)
@@ -82,13 +86,14 @@ class Format:
 
     write: Writer
     """Writes to `command.out` and returns what it wrote."""
-    suffix: str = ""
+    suffixes: tuple[str, ...] = ()
     """Of the one file; empty for a folder."""
 
 
 FORMATS: dict[str, Format] = {
     "blender": Format(write_blender),
-    "gltf": Format(write_gltf, ".glb"),
+    "gltf": Format(write_gltf, (".glb",)),
     "obj": Format(write_obj),
     "ply": Format(write_ply),
+    "usd": Format(write_usd, (".usdz", ".usdc", ".usda", ".usd")),
 }
