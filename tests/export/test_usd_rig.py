@@ -1,5 +1,6 @@
 """A USD rig does what the model does, evaluated by Pixar's own UsdSkel; skipped where usd-core is not installed."""
 
+import importlib
 import sys
 from dataclasses import replace
 
@@ -22,8 +23,7 @@ def layout():
 
 def posed(path, code):
     """The mesh's points at a time code, as UsdSkel moves them."""
-    from pxr import Usd, UsdGeom, UsdSkel, Vt
-
+    Usd, UsdGeom, UsdSkel, Vt = (importlib.import_module(f"pxr.{name}") for name in ("Usd", "UsdGeom", "UsdSkel", "Vt"))
     stage = Usd.Stage.Open(str(path))
     root, mesh = UsdSkel.Root(stage.GetPrimAtPath("/head")), UsdGeom.Mesh(stage.GetPrimAtPath("/head/mesh"))
     cache = UsdSkel.Cache()
@@ -85,6 +85,7 @@ def test_wrong_names_and_layouts_are_refused(flame, tmp_path, layout):
 
 def test_without_usd_core_the_install_line_is_said(flame, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pxr", None)
+    monkeypatch.setitem(sys.modules, "pxr.Usd", None)
     rig = build_rig(flame, flame.zeros())
     with pytest.raises(MissingExtra, match=r"pip install flamehead\[usd\]"):
         write_usd(tmp_path / "head.usdc", rig, motion_of(rig, flame.zeros()))

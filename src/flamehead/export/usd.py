@@ -6,6 +6,7 @@ Vertices keep the model's number and order, because texture coordinates are stor
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -52,7 +53,7 @@ def write_usd(path: StrPath, rig: Rig, motion: Motion, *, uv_map: UvMap | None =
             f"Cannot write {path}: the texture coordinates have {len(uv_map.faces)} triangles and the mesh "
             f"{len(rig.faces)}; give the UV layout of this mesh."
         )
-    _pxr()
+    _pxr("Usd")
     picture = None if uv_map is None or uv_map.picture is None else png_bytes(path, uv_map.picture)
     if path.suffix.lower() == ".usdz":
         _package(path, rig, motion, uv_map, picture)
@@ -68,16 +69,17 @@ def write_usd(path: StrPath, rig: Rig, motion: Motion, *, uv_map: UvMap | None =
     return [*written, path]
 
 
-def _pxr() -> None:
+def _pxr(name: str) -> Any:
+    """A module of usd-core, which has no types of its own."""
     try:
-        import pxr  # noqa: F401
+        return importlib.import_module(f"pxr.{name}")
     except ImportError as error:
         raise MissingExtra("USD files need usd-core; install it with `pip install flamehead[usd]`.") from error
 
 
 def _package(path: Path, rig: Rig, motion: Motion, uv_map: UvMap | None, picture: bytes | None) -> None:
     """One .usdz with the scene and the picture."""
-    from pxr import Sdf, UsdUtils
+    Sdf, UsdUtils = _pxr("Sdf"), _pxr("UsdUtils")
 
     with tempfile.TemporaryDirectory() as folder:
         if picture is not None:
@@ -95,9 +97,9 @@ def _package(path: Path, rig: Rig, motion: Motion, uv_map: UvMap | None, picture
 
 def _stage(rig: Rig, motion: Motion, uv_map: UvMap | None, picture_name: str | None) -> Any:
     """The scene in memory."""
-    from pxr import Usd, UsdGeom, UsdSkel
+    Usd, UsdGeom, UsdSkel = _pxr("Usd"), _pxr("UsdGeom"), _pxr("UsdSkel")
 
-    stage: Any = Usd.Stage.CreateInMemory()
+    stage = Usd.Stage.CreateInMemory()
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     root = UsdSkel.Root.Define(stage, "/head")
@@ -113,9 +115,9 @@ def _stage(rig: Rig, motion: Motion, uv_map: UvMap | None, picture_name: str | N
 
 
 def _mesh(stage: Any, rig: Rig, uv_map: UvMap | None) -> Any:
-    from pxr import Sdf, UsdGeom, UsdSkel, Vt
+    Sdf, UsdGeom, UsdSkel, Vt = _pxr("Sdf"), _pxr("UsdGeom"), _pxr("UsdSkel"), _pxr("Vt")
 
-    mesh: Any = UsdGeom.Mesh.Define(stage, "/head/mesh")
+    mesh = UsdGeom.Mesh.Define(stage, "/head/mesh")
     points = rig.vertices.astype(np.float32)
     mesh.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(points))
     mesh.CreateExtentAttr(Vt.Vec3fArray.FromNumpy(np.stack([points.min(0), points.max(0)])))
@@ -128,7 +130,7 @@ def _mesh(stage: Any, rig: Rig, uv_map: UvMap | None) -> Any:
         primvar = UsdGeom.PrimvarsAPI(mesh).CreatePrimvar("st", kind, corners)
         primvar.Set(Vt.Vec2fArray.FromNumpy(uv_map.uv.astype(np.float32)))
         primvar.SetIndices(Vt.IntArray.FromNumpy(uv_map.faces.reshape(-1).astype(np.int32)))
-    binding: Any = UsdSkel.BindingAPI.Apply(mesh.GetPrim())
+    binding = UsdSkel.BindingAPI.Apply(mesh.GetPrim())
     width = rig.skin_weights.shape[1]
     joints = np.tile(np.arange(width, dtype=np.int32), len(points))
     weights = rig.skin_weights / rig.skin_weights.sum(1, keepdims=True)
@@ -147,9 +149,9 @@ def _joint_paths(rig: Rig) -> list[str]:
 
 
 def _skeleton(stage: Any, rig: Rig, motion: Motion) -> None:
-    from pxr import Gf, Sdf, UsdSkel, Vt
+    Gf, Sdf, UsdSkel, Vt = _pxr("Gf"), _pxr("Sdf"), _pxr("UsdSkel"), _pxr("Vt")
 
-    skeleton: Any = UsdSkel.Skeleton.Define(stage, "/head/skeleton")
+    skeleton = UsdSkel.Skeleton.Define(stage, "/head/skeleton")
     skeleton.CreateJointsAttr(_joint_paths(rig))
     local = [rig.joints[j] - (rig.joints[parent] if parent >= 0 else 0.0) for j, parent in enumerate(rig.parents)]
 
@@ -163,19 +165,19 @@ def _skeleton(stage: Any, rig: Rig, motion: Motion) -> None:
 
 def _blend_shapes(stage: Any, mesh: Any, rig: Rig) -> list[str]:
     """One prim for each morph target, with the points that it moves."""
-    from pxr import UsdSkel, Vt
+    UsdSkel, Vt = _pxr("UsdSkel"), _pxr("Vt")
 
     paths = []
     for morph in rig.morphs:
         path = mesh.GetPath().AppendChild(morph.name)
-        shape: Any = UsdSkel.BlendShape.Define(stage, path)
+        shape = UsdSkel.BlendShape.Define(stage, path)
         ids = np.flatnonzero(np.abs(morph.offsets).max(1) > _STILL)
         shape.CreateOffsetsAttr(Vt.Vec3fArray.FromNumpy(morph.offsets[ids].astype(np.float32)))
         shape.CreatePointIndicesAttr(Vt.IntArray.FromNumpy(ids.astype(np.int32)))
         paths.append(path)
     names = [morph.name for morph in rig.morphs]
     if names:
-        binding: Any = UsdSkel.BindingAPI(mesh.GetPrim())
+        binding = UsdSkel.BindingAPI(mesh.GetPrim())
         binding.CreateBlendShapesAttr(names)
         binding.CreateBlendShapeTargetsRel().SetTargets(paths)
     return names
@@ -183,9 +185,9 @@ def _blend_shapes(stage: Any, mesh: Any, rig: Rig) -> list[str]:
 
 def _animation(stage: Any, rig: Rig, motion: Motion, names: list[str]) -> None:
     """Default values for a still pose, time samples for a motion; time codes are frames where these are even."""
-    from pxr import Usd, UsdSkel, Vt
+    Usd, UsdSkel, Vt = _pxr("Usd"), _pxr("UsdSkel"), _pxr("Vt")
 
-    animation: Any = UsdSkel.Animation.Define(stage, "/head/animation")
+    animation = UsdSkel.Animation.Define(stage, "/head/animation")
     animation.CreateJointsAttr(_joint_paths(rig))
     animation.CreateScalesAttr(Vt.Vec3hArray.FromNumpy(np.ones((len(rig.joints), 3), dtype=np.float16)))
     translations, rotations = animation.CreateTranslationsAttr(), animation.CreateRotationsAttr()
@@ -207,26 +209,26 @@ def _animation(stage: Any, rig: Rig, motion: Motion, names: list[str]) -> None:
 
 
 def _quaternions(rotations: np.ndarray) -> Any:
-    from pxr import Gf, Vt
+    Gf, Vt = _pxr("Gf"), _pxr("Vt")
 
     return Vt.QuatfArray([Gf.Quatf(float(w), float(x), float(y), float(z)) for x, y, z, w in rotations])
 
 
 def _material(stage: Any, mesh: Any, picture_name: str | None) -> None:
-    from pxr import Gf, Sdf, UsdShade
+    Gf, Sdf, UsdShade = _pxr("Gf"), _pxr("Sdf"), _pxr("UsdShade")
 
-    material: Any = UsdShade.Material.Define(stage, "/head/skin")
-    surface: Any = UsdShade.Shader.Define(stage, "/head/skin/surface")
+    material = UsdShade.Material.Define(stage, "/head/skin")
+    surface = UsdShade.Shader.Define(stage, "/head/skin/surface")
     surface.CreateIdAttr("UsdPreviewSurface")
     surface.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(0.6)
     color = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
     if picture_name is None:
         color.Set(Gf.Vec3f(*CLAY[:3]))
     else:
-        reader: Any = UsdShade.Shader.Define(stage, "/head/skin/uv")
+        reader = UsdShade.Shader.Define(stage, "/head/skin/uv")
         reader.CreateIdAttr("UsdPrimvarReader_float2")
         reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
-        picture: Any = UsdShade.Shader.Define(stage, "/head/skin/picture")
+        picture = UsdShade.Shader.Define(stage, "/head/skin/picture")
         picture.CreateIdAttr("UsdUVTexture")
         picture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(picture_name)
         picture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token).Set("sRGB")
