@@ -19,7 +19,7 @@ test: .venv/ready
 	$(MAKE) triton
 
 # Programs of npm that some tests ask for a second opinion; those tests skip where there is no npm, or nothing here.
-NODE_PACKAGES := gltf-validator@2.0.0-dev.3.10
+NODE_PACKAGES := gltf-validator@2.0.0-dev.3.10 three@0.187.0
 node:
 	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .node $(NODE_PACKAGES); fi
 
