@@ -71,7 +71,7 @@ def write_gltf_rig(
         "asset": {"version": "2.0", "generator": "flamehead"},
         "scene": 0,
         # A skinned mesh is a root of the scene: its own place does not count.
-        "scenes": [{"name": "head", "nodes": [_MESH, _SKELETON]}],
+        "scenes": [{"nodes": [_MESH, _SKELETON]}],
         "nodes": [_mesh_node(rig, extras or {}), *_joint_nodes(rig, motion)],
         "meshes": [_mesh(path, buffer, rig, motion, uv_map, colors)],
         "skins": [_skin(buffer, rig)],
@@ -143,7 +143,7 @@ def _mesh(
         "indices": buffer.add(triangles.reshape(-1).astype(np.uint32), use="triangles"),
         "material": 0,
     }
-    mesh: dict[str, Any] = {"name": "head", "primitives": [primitive]}
+    mesh: dict[str, Any] = {"name": "head_mesh", "primitives": [primitive]}
     if rig.morphs:
         primitive["targets"] = [_target(buffer, rig, morph.offsets, normals, rows) for morph in rig.morphs]
         mesh |= {
