@@ -187,7 +187,7 @@ def _rows(
             f"of {len(rig.faces)} triangles; give the UV layout of this mesh."
         )
     rows, uv_rows, triangles = split_seams(rig.faces, faces)
-    # Vertices without a triangle, such as none in FLAME but some in cut meshes, are not drawn and stay out.
+    # Vertices that no triangle has stay out: nothing would draw them.
     return rows, uv_rows, triangles
 
 
