@@ -19,9 +19,10 @@ from flamehead._atomic import atomic_path, disk_errors_explained
 from flamehead._types import StrPath
 from flamehead.errors import InputError
 
-__all__ = ["Journal", "open_journal"]
+__all__ = ["Journal", "check_same", "open_journal"]
 
 _MAGIC = b"flamehead journal 1\n"
+_REMEDY = "choose another --out, or start over with --restart"
 _NUMBER = struct.Struct("<I")
 _HEAD = struct.Struct("<iI")
 """Of a record: which frame, and the kind of record."""
@@ -146,20 +147,27 @@ def _begin(path: Path, header: Mapping[str, Any]) -> None:
 
 def _check(path: Path, wanted: Mapping[str, Any]) -> int:
     """Where the records begin."""
-    remedy = "choose another --out, or start over with --restart"
     with disk_errors_explained(path.parent), path.open("rb") as file:
         magic, length = file.read(len(_MAGIC)), file.read(_NUMBER.size)
         text = file.read(_NUMBER.unpack(length)[0]) if magic == _MAGIC and len(length) == _NUMBER.size else b""
         tail, begin = file.read(_NUMBER.size), file.tell()
     if not text or len(tail) != _NUMBER.size or _NUMBER.unpack(tail)[0] != zlib.crc32(text):
-        raise InputError(f"The file {path} is no journal of flamehead, or a damaged one; {remedy}.")
-    found = json.loads(text)
+        raise InputError(f"The file {path} is no journal of flamehead, or a damaged one; {_REMEDY}.")
+    check_same(path.parent, json.loads(text), wanted)
+    return begin
+
+
+def check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with work that depends on other things.
+
+    Raises:
+        InputError: They differ; the sentence names what does.
+    """
     changed = _differences(found, wanted)
     if changed:
         raise InputError(
-            f"The folder {path.parent} holds a track that was made otherwise ({'; '.join(changed)}); {remedy}."
+            f"The folder {folder} holds a track that was made otherwise ({'; '.join(changed)}); {_REMEDY}."
         )
-    return begin
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], before: str = "") -> list[str]:
