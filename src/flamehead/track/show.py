@@ -28,7 +28,7 @@ _BANDS = (Band("tracked", (0.30, 0.65, 0.42)), Band("bridged", (0.93, 0.70, 0.26
 """In the order of `FrameStatus`."""
 _REACH = 0.75
 """How far around the face a view shows, by the size of the face."""
-_DOT = 1.3
+_DOT = 0.8
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def _caption(track: Track, row: int) -> str:
 def _stage(track: Track, flame: Flame, source: FrameSource, texture: TextureSpace | None, height: int) -> _Stage:
     if len(source) != len(track) or source.size != track.camera.size:
         raise InputError(
-            f"The track has {len(track)} frames of {track.camera.size} pixels, the source {len(source)} of {source.size}; "
-            "give the source that it was made from."
+            f"The track has {len(track)} frames of {track.camera.size} pixels, the source {len(source)} of "
+            f"{source.size}; give the source that it was made from."
         )
     painted = None
     if texture is not None and track.albedo is not None and track.light is not None:
