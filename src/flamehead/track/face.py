@@ -25,6 +25,8 @@ __all__ = ["TrackedFace", "baked_texture", "personal", "tracked_face"]
 LID_UNIT = 0.5
 """Closure of an eye by one unit of its coefficient: with a spread of 1, twice that shuts it."""
 _SCHEME = "mediapipe478"
+_EXPLAINED = 0.3
+"""Share of the eyelid fields that expressions may leave open and still stand for them."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class TrackedFace:
 def tracked_face(flame: Flame, settings: LandmarkFitSettings, *, landmarks_only: bool) -> TrackedFace:
     """Reduce a model; depends on no video."""
     n_shape, n_expression = min(settings.n_shape, flame.n_shape), min(settings.n_expression, flame.n_expression)
-    arrays, lids = flame.arrays, flame.eyelid_basis
-    n_lids = 0 if lids is None else 2
+    arrays = flame.arrays
     expressions = arrays.expression_basis[:, :, :n_expression]
+    lids = _own_lids(flame, expressions)
+    n_lids = 0 if lids is None else 2
     if lids is not None:
-        fields = lids.detach().cpu().double().numpy().reshape(2, -1, 3)
-        expressions = np.concatenate([expressions, LID_UNIT * np.moveaxis(fields, 0, -1)], axis=2)
+        expressions = np.concatenate([expressions, LID_UNIT * lids], axis=2)
     small = replace(arrays, shape_basis=arrays.shape_basis[:, :, :n_shape], expression_basis=expressions)
     reduced = Flame(small, embeddings=flame.embeddings, regions=flame.regions)
     prepared = prepare(
@@ -65,6 +67,19 @@ def tracked_face(flame: Flame, settings: LandmarkFitSettings, *, landmarks_only:
         faces = flame.region_faces("face").cpu().numpy()
         surface = face_surface(small, faces, n_shape=n_shape, n_expression=n_expression + n_lids)
     return TrackedFace(reduced, prepared, surface, n_lids)
+
+
+def _own_lids(flame: Flame, expressions: Float[np.ndarray, "V 3 E"]) -> Float[np.ndarray, "V 3 2"] | None:
+    """The eyelid fields; None where the model has none, or where its expressions shut the eyes as well."""
+    if flame.eyelid_basis is None:
+        return None
+    fields = flame.eyelid_basis.detach().cpu().double().numpy().reshape(2, -1).T
+    moved = fields.any(axis=1)
+    basis, wanted = expressions.reshape(len(fields), expressions.shape[2])[moved], fields[moved]
+    left = wanted - basis @ np.linalg.lstsq(basis, wanted, rcond=None)[0]
+    if np.linalg.norm(left) < _EXPLAINED * np.linalg.norm(wanted):
+        return None
+    return np.moveaxis(fields.T.reshape(2, -1, 3), 0, -1)
 
 
 def personal(
