@@ -19,11 +19,12 @@ from jaxtyping import Float, Int, UInt8
 from flamehead._atomic import atomic_path
 from flamehead._timed import timed
 from flamehead._types import StrPath
-from flamehead.data import Camera, FlameParams, FrameStatus, Track
+from flamehead.data import Camera, FlameParams, FrameStatus, Observation, Track
 from flamehead.detect.following import SOURCE
 from flamehead.errors import InputError, NoFaceFound
 from flamehead.fit.appearance import load_appearance
 from flamehead.fit.identity_prior import IdentityPrior
+from flamehead.fit.metrics import landmark_error_percent
 from flamehead.fit.pixels import TextureSpace
 from flamehead.io import FrameSource, Place, open_frames, save_track, write_json
 from flamehead.model import Flame, load_flame
@@ -33,6 +34,7 @@ from flamehead.track.detections import RECORD_WIDTH, Detections, detect_rows, de
 from flamehead.track.face import LID_UNIT
 from flamehead.track.follow import Follower
 from flamehead.track.journal import Journal, check_same, open_journal
+from flamehead.track.smooth import smooth
 
 __all__ = ["FILES", "FoundIdentity", "TrackProgress", "track_video"]
 
@@ -268,9 +270,12 @@ def _error(follower: Follower, row: Float[np.ndarray, "W"]) -> float:
 def _finished(
     job: _Job, follower: Follower, found: Detections, rows: Float[np.ndarray, "T W"], about: Mapping[str, Any]
 ) -> Track:
-    """Rows as a track."""
-    parts, frames, flame = follower.layout.parts(_nearest(follower, rows)), job.frames, job.flame
-    count, quality = len(rows), follower.layout.parts(rows)["quality"]
+    """Rows, smoothed and bridged, as a track."""
+    frames, flame, count = job.frames, job.flame, len(rows)
+    rows = smooth(rows, follower.layout, times=frames.times, scene=found.scene, settings=job.settings)
+    rows = _nearest(follower, rows)
+    parts = follower.layout.parts(rows)
+    quality = parts["quality"]
     lids = follower.n_lids
     n = follower.layout.n_expression - lids
     zeros = FlameParams.zeros(flame.n_shape, flame.n_expression, batch=(count,), dtype=torch.float64)
@@ -291,11 +296,21 @@ def _finished(
         params=params, camera=Camera(flip, torch.zeros(count, 3), focal, center, frames.size), frames=frames.frames,
         times=frames.times, status=status, fingerprint=flame.fingerprint, scene=found.scene,
         eyelids=LID_UNIT * parts["expression"][:, n:] if lids else None, landmarks=found.landmarks,
-        landmark_error=quality[:, 1], photometric_error=quality[:, 2], visible=quality[:, 3],
+        landmark_error=_errors(follower, rows, found), photometric_error=quality[:, 2], visible=quality[:, 3],
         albedo=follower.calibration.albedo if follower.pixels else None,
         light=parts["light"].reshape(count, 9, 3) if follower.pixels else None, source=str(frames.path),
         settings=about["settings"], versions=about["versions"], warnings=found.warnings,
     )  # fmt: skip
+
+
+def _errors(follower: Follower, rows: Float[np.ndarray, "T W"], found: Detections) -> Float[np.ndarray, "T"]:
+    """Of the landmarks that were seen, from the heads as they are after smoothing."""
+    errors = np.full(len(rows), np.nan)
+    for row in np.flatnonzero(found.seen):
+        seen = Observation(found.landmarks[row].astype(np.float64), "mediapipe478", follower.calibration.size)
+        state, _ = follower.layout.unpack(rows[row], follower.log_focal)
+        errors[row] = landmark_error_percent(seen, follower.fitted(state.head))
+    return errors
 
 
 def _nearest(follower: Follower, rows: Float[np.ndarray, "T W"]) -> Float[np.ndarray, "T W"]:

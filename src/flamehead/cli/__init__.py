@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
+    from flamehead.cli.track import TrackVideo
     from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
@@ -59,7 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(
     arguments: Sequence[str],
-) -> Demo | FitPhotos | FitScan | Pose | Render | IdentifyPhotos | EncodePhotos | Convert | Evaluate | Warmup | Assets:
+) -> (
+    Demo
+    | FitPhotos
+    | TrackVideo
+    | FitScan
+    | Pose
+    | Render
+    | IdentifyPhotos
+    | EncodePhotos
+    | Convert
+    | Evaluate
+    | Warmup
+    | Assets
+):
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
@@ -73,6 +87,7 @@ def _parsed(
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
+    from flamehead.cli.track import TrackVideo
     from flamehead.cli.warmup import Warmup
 
     if list(arguments) == ["--version"]:
@@ -84,6 +99,7 @@ def _parsed(
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[TrackVideo, name("track")]
         | Annotated[FitScan, name("scan")]
         | Annotated[Pose, name("pose")]
         | Annotated[Render, name("render")]
