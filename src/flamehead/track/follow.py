@@ -327,6 +327,17 @@ class Follower:
             worth=float(worth),
         )
 
+    @property
+    def joint(self) -> Float[np.ndarray, "3"]:
+        """The root joint of the person, about which the head turns, metres."""
+        return self.face.prepared.model.joints_template[0]
+
+    @property
+    def middle(self) -> Float[np.ndarray, "3"]:
+        """Of the person's face at rest, metres."""
+        rest = HeadState.zeros(0, self.face.columns.n_expression)
+        return landmark_positions(self.face.prepared.everything, rest).mean(0)
+
     def fitted(self, head: HeadState) -> Float[np.ndarray, "478 2"]:
         """The model's own landmarks in the frame, pixels; NaN where it has none."""
         prepared = self.face.prepared

@@ -4,8 +4,10 @@ Each number x_t of the rows becomes the minimum over y of
 
     sum_t w_t (y_t - x_t)^2 + stiffness sum_t r_t (y_{t-1} - 2 y_t + y_{t+1})^2 + tie sum_t (y_t - y_{t-1})^2
 
-(Whittaker, 1923). A frame's weight w_t falls with what its pixels are worth, so that a hand before the face is passed
-by; r_t falls where y bends much more than the frames' noise explains, so that blinks and words keep their edges.
+(Whittaker, 1923). The head's place is that of the middle of its face in the picture, and the logarithm of its depth:
+what is uncertain about a turn then does not move it. A frame's weight w_t falls with what its pixels are worth, so that
+a hand before the face is passed by; r_t falls where y bends much more than the frames' noise explains, so that blinks
+and words keep their edges.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import itertools
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded
+from scipy.spatial.transform import Rotation
 
 from flamehead.data import FrameStatus
 from flamehead.track.follow import RowLayout
@@ -28,6 +31,8 @@ _TIE = 1e-3
 _FAST = 3.0
 """Bend, in standard deviations of what noise makes, from which a movement is taken for real."""
 _PASSES = 4
+_DOUBTFUL = 0.6
+"""Worth of a frame's pixels, of the usual frames', below which something seems to cover the face."""
 
 
 def smooth(
@@ -37,6 +42,8 @@ def smooth(
     times: Float[np.ndarray, "T"],
     scene: Int[np.ndarray, "T"],
     settings: TrackSettings,
+    joint: Float[np.ndarray, "3"],
+    middle: Float[np.ndarray, "3"],
 ) -> Float[np.ndarray, "T W"]:
     """The rows, smoothed and bridged; status says which are bridges. Nothing crosses a cut.
 
@@ -46,9 +53,13 @@ def smooth(
         times: Seconds.
         scene: Number of the shot of each frame.
         settings: `smooth` false bridges gaps only.
+        joint: The root of this person, about which the head turns, metres.
+        middle: Of the face at rest.
     """
     out = rows.copy()
     parts = layout.parts(out)
+    lever = middle - joint
+    parts["translation"][:] = _to_view(parts["root"], parts["translation"], joint, lever)
     lost = parts["quality"][:, 0] != FrameStatus.TRACKED
     trust = reliability(parts["quality"]) if settings.smooth else np.ones(len(rows))
     for number in np.unique(scene):
@@ -63,7 +74,26 @@ def smooth(
             _smooth_run(parts, run, weights, 1.0 if settings.smooth else 1e-9)
         parts["quality"][where[gaps], 0] = FrameStatus.BRIDGED
         _hold(out, where, lost[where] & ~gaps, layout)
+    parts["translation"][:] = _from_view(parts["root"], parts["translation"], joint, lever)
     return out
+
+
+def _to_view(
+    root: Float[np.ndarray, "T 3"], translation: Float[np.ndarray, "T 3"], joint: np.ndarray, lever: np.ndarray
+) -> Float[np.ndarray, "T 3"]:
+    """Slopes of the ray to the middle of the face, and the logarithm of its depth."""
+    point = Rotation.from_rotvec(root).apply(lever) + joint + translation
+    depth = np.maximum(-point[:, 2], 1e-6)
+    return np.stack([point[:, 0] / depth, point[:, 1] / depth, np.log(depth)], axis=1)
+
+
+def _from_view(
+    root: Float[np.ndarray, "T 3"], view: Float[np.ndarray, "T 3"], joint: np.ndarray, lever: np.ndarray
+) -> Float[np.ndarray, "T 3"]:
+    """The inverse of `_to_view`."""
+    depth = np.exp(view[:, 2])
+    point = np.stack([view[:, 0] * depth, view[:, 1] * depth, -depth], axis=1)
+    return point - Rotation.from_rotvec(root).apply(lever) - joint
 
 
 def reliability(quality: Float[np.ndarray, "T Q"]) -> Float[np.ndarray, "T"]:
@@ -72,7 +102,7 @@ def reliability(quality: Float[np.ndarray, "T Q"]) -> Float[np.ndarray, "T"]:
     known = np.isfinite(worth) & (quality[:, 0] == FrameStatus.TRACKED)
     if not known.any():
         return np.ones(len(worth))
-    ratio = np.where(known, worth, np.inf) / np.median(worth[known])
+    ratio = np.where(known, worth, np.inf) / (_DOUBTFUL * np.median(worth[known]))
     ratio = np.clip(ratio, 0.01, 1.0)
     # What comes into the picture or leaves it disturbs before it is noticed.
     near = np.pad(ratio, 1, mode="edge")
