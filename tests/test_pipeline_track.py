@@ -146,6 +146,18 @@ def test_pictures_of_the_track(clip, undisturbed):
         frame_views(track, flame, open_frames(clip, end="3f"), [0])
 
 
+def test_a_face_in_the_middle_only(clip, tmp_path):
+    (tmp_path / "clip").mkdir()
+    for k, name in enumerate([4, 4, 0, 1, 2, 4]):
+        (tmp_path / "clip" / f"{k}.png").write_bytes((clip / f"{name:03}.png").read_bytes())
+    track = track_video(tmp_path / "clip", tmp_path / "out", landmarks_only=True)
+    lost, seen = FrameStatus.LOST, FrameStatus.TRACKED
+    assert track.status.tolist() == [lost, lost, seen, seen, seen, lost]
+    assert torch.equal(track.params.translation[0], track.params.translation[2])
+    assert all(getattr(track.params, name).isfinite().all() for name in ("root", "translation", "expression", "jaw"))
+    assert any("first seen at 0.08 s" in sentence for sentence in track.warnings)
+
+
 def test_no_face_at_all(tmp_path):
     (tmp_path / "wall").mkdir()
     for k in range(3):

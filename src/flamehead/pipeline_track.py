@@ -272,7 +272,10 @@ def _finished(
 ) -> Track:
     """Rows, smoothed and bridged, as a track."""
     frames, flame, count = job.frames, job.flame, len(rows)
-    rows = smooth(rows, follower.layout, times=frames.times, scene=found.scene, settings=job.settings)
+    rows = smooth(
+        rows, follower.layout, times=frames.times, scene=found.scene, settings=job.settings, joint=follower.joint,
+        middle=follower.middle,
+    )  # fmt: skip
     rows = _nearest(follower, rows)
     parts = follower.layout.parts(rows)
     quality = parts["quality"]

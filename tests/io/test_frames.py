@@ -1,5 +1,7 @@
 """Frames stream in order, each row once; times are those of the file; what is wrong with a source is one sentence."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,6 +104,20 @@ def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path, name, codec):
     assert 0 < len(source) < 40 and len(rows) == len(source)
     np.testing.assert_allclose([number(row.pixels) for row in rows[:-2]], np.arange(len(rows) - 2), atol=1)
     assert any("cut off" in sentence for sentence in source.warnings)
+
+
+def test_a_phone_held_upright(clip, tmp_path):
+    """Phones store frames lying down, and how to turn them in the track header's matrix."""
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in (0, 1, -1, 0))
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(data)
+    source = open_frames(tmp_path / "a.mp4")
+    rows = list(source.read(37))
+    assert source.size == (48, 64) and [row.pixels.shape for row in rows] == [(64, 48, 3)] * 3
+    # The noise, at the top of what is stored, lies on the right.
+    assert rows[0].pixels[:, 36:].std() > 3 * rows[0].pixels[:, :28].std()
 
 
 def test_an_index_at_the_end_that_is_lost(tmp_path):

@@ -84,6 +84,15 @@ def test_damaged_frames_are_not_looked_at(scene, stream, tmp_path):
     assert any("1 frames could not be decoded" in sentence for sentence in found.warnings)
 
 
+def test_large_frames_are_followed_as_small_ones_are(scene, stream, tmp_path):
+    small = [scene(place) for place in [(40, 20), (46, 22)]]
+    large = [np.repeat(np.repeat(picture, 12, axis=0), 12, axis=1) for picture in small]
+    found, _ = run(stream(large), tmp_path / "large")
+    wanted, _ = run(stream(small), tmp_path / "small")
+    assert found.seen.all()
+    np.testing.assert_allclose(centers(found) / 12, centers(wanted), atol=1.5)
+
+
 def test_nobody(scene, stream, tmp_path):
     found, _ = run(stream([scene(None)] * 3), tmp_path / "j")
     assert not found.seen.any() and not found.warnings
