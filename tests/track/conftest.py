@@ -21,7 +21,7 @@ def portrait():
     vertices = flame(replace(flame.zeros(), jaw=jaw, translation=place)).vertices
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     camera = Camera(flip, torch.zeros(3), torch.full((2,), 360.0), torch.full((2,), 100.0), (200, 200))
-    wall = tuple(value / 255 for value in WALL)
+    wall = (WALL[0] / 255, WALL[1] / 255, WALL[2] / 255)
     return np.rint(255 * render(vertices, flame.faces, camera, colors=flame.colors, background=wall).image).astype(
         np.uint8
     )

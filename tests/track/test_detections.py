@@ -9,20 +9,23 @@ from flamehead.track.journal import open_journal
 pytestmark = pytest.mark.detect
 
 
-def run(source, path, stop=None):
-    class Stopped(Exception):
-        pass
+class Stopped(Exception):
+    pass
 
+
+def run(source, path):
+    with open_journal(path, {}, width=RECORD_WIDTH, dtype="<f4") as journal:
+        detect_rows(source, journal)
+        return detections(source, journal), journal
+
+
+def run_until(source, path, stop):
     def advance(done):
         if done == stop:
             raise Stopped
 
-    with open_journal(path, {}, width=RECORD_WIDTH, dtype="<f4") as journal:
-        try:
-            detect_rows(source, journal, advance=advance)
-        except Stopped:
-            return None, journal
-        return detections(source, journal), journal
+    with pytest.raises(Stopped), open_journal(path, {}, width=RECORD_WIDTH, dtype="<f4") as journal:
+        detect_rows(source, journal, advance=advance)
 
 
 def centers(found):
@@ -103,7 +106,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bits(scene, stream, tmp_path):
     source = stream([scene(place) for place in places])
     whole, journal = run(source, tmp_path / "whole")
     for stop in range(1, len(places)):
-        run(source, tmp_path / f"{stop}", stop)
+        run_until(source, tmp_path / f"{stop}", stop)
         with (tmp_path / f"{stop}").open("r+b") as file:
             file.truncate((tmp_path / f"{stop}").stat().st_size - 3)
         again, other = run(source, tmp_path / f"{stop}")

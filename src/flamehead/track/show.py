@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -118,7 +119,9 @@ def write_contact_sheet(
     views = frame_views(track, flame, source, rows, texture=texture, height=height)
     captions = [_caption(track, row) for row in rows]
     width = views[rows[0]][1].shape[1]
-    write_image(path, grid([views[row][1] for row in rows], captions=captions, columns=max(1, min(5, 1500 // width))))
+    write_image(
+        Path(path), grid([views[row][1] for row in rows], captions=captions, columns=max(1, min(5, 1500 // width)))
+    )
 
 
 def error_chart(track: Track) -> Float[np.ndarray, "H W 3"]:
