@@ -166,6 +166,11 @@ def test_no_face_at_all(tmp_path):
         track_video(tmp_path / "wall", tmp_path / "out")
 
 
+def test_results_do_not_go_among_the_pictures(clip):
+    with pytest.raises(InputError, match="which holds the pictures"):
+        track_video(clip, clip, landmarks_only=True)
+
+
 def test_a_damaged_calibration_is_told(clip, undisturbed, tmp_path):
     (tmp_path / "calibration.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"calibration.npz is damaged; start over with --restart"):

@@ -118,6 +118,8 @@ def track_video(
     """
     if focal is not None and not (np.isfinite(focal) and focal > 0):
         raise InputError(f"The focal length is {focal}; give a positive number of pixels, or leave it out.")
+    if Path(source).is_dir() and Path(source).resolve() == Path(out).resolve():
+        raise InputError(f"The results cannot go into {out}, which holds the pictures; name another folder with --out.")
     settings = settings or TrackSettings()
     settings = replace(settings, landmarks_only=settings.landmarks_only or landmarks_only)
     seconds = dict[str, float]()
