@@ -19,12 +19,13 @@ from jaxtyping import Float
 
 from flamehead._atomic import atomic_path
 from flamehead._types import StrPath
-from flamehead.data import FlameParams
+from flamehead.data import FlameParams, Track
 from flamehead.errors import InputError
+from flamehead.export.arkit import ArkitFit
 from flamehead.export.arkit_names import ARKIT_NAMES
 from flamehead.geometry.rotation import exp
 
-__all__ = ["ANGLE_NAMES", "LiveLinkTake", "head_and_eye_angles", "read_live_link", "write_live_link"]
+__all__ = ["ANGLE_NAMES", "LiveLinkTake", "arkit_take", "head_and_eye_angles", "read_live_link", "write_live_link"]
 
 ANGLE_NAMES = tuple(f"{what}{angle}" for what in ("Head", "LeftEye", "RightEye") for angle in ("Yaw", "Pitch", "Roll"))
 """The nine columns after the coefficients."""
@@ -44,6 +45,24 @@ class LiveLinkTake:
     """Seconds since midnight of the timecode."""
     fps: float
     """Frames per second that the timecode counts in."""
+
+
+def arkit_take(
+    fit: ArkitFit, head: FlameParams | Track, *, times: Float[np.ndarray, "T"] | None = None, fps: float = 60.0
+) -> LiveLinkTake:
+    """Coefficients with the angles of head and eyes, ready to be written.
+
+    Args:
+        fit: of the head, by `to_arkit` or `track_to_arkit`.
+        head: the parameters or the track that were fitted; a track has times and a frame rate of its own.
+        times: seconds; evenly spaced by `fps` when None.
+        fps: of parameters.
+    """
+    if isinstance(head, Track):
+        times, fps, head = np.asarray(head.times, dtype=np.float64), head.fps, head.params
+    count = len(fit.coefficients)
+    angles = np.broadcast_to(head_and_eye_angles(head), (count, len(ANGLE_NAMES)))
+    return LiveLinkTake(fit.coefficients, angles, np.arange(count) / fps if times is None else times, fps)
 
 
 def head_and_eye_angles(params: FlameParams) -> Float[np.ndarray, "T 9"]:
