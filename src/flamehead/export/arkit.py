@@ -9,10 +9,11 @@ Coefficients that undo each other (looking up and down, ...) are one unknown wit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from flamehead.data import FlameParams, Track
 from flamehead.errors import InputError
@@ -20,9 +21,6 @@ from flamehead.export.arkit_names import ARKIT_NAMES, arkit_index
 from flamehead.export.arkit_rig import ArkitRig
 from flamehead.export.arkit_solve import box_least_squares
 from flamehead.export.arkit_space import pack, pose_vectors, unpack
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["ArkitFit", "from_arkit", "to_arkit", "track_to_arkit"]
 
@@ -56,7 +54,7 @@ def to_arkit(
     rig: ArkitRig,
     params: FlameParams,
     *,
-    eyelids: Float[np.ndarray, "T 2"] | None = None,
+    eyelids: Float[np.ndarray, "T 2"] | Float[Tensor, "T 2"] | None = None,
     ridge: float = 1e-2,
     smoothness: float = 0.0,
     linked: Bool[np.ndarray, "T-1"] | None = None,
@@ -75,7 +73,7 @@ def to_arkit(
         linked: which frames are tied to the next one; all when None.
 
     Raises:
-        InputError: parameters that are not finite, or options that are negative.
+        InputError: parameters of another model or that are not finite, or options that do not fit or are negative.
 
     Example:
         >>> from flamehead import load_flame
@@ -88,7 +86,10 @@ def to_arkit(
     for name, value in (("ridge", ridge), ("smoothness", smoothness)):
         if not (np.isfinite(value) and value >= 0.0):
             raise InputError(f"The {name} is {value}; give a number from 0 on.")
-    rows = pack(rig.space, params, eyelids)
+    lids = None if eyelids is None else torch.as_tensor(eyelids).detach().cpu().double().numpy()
+    rows = pack(rig.space, params, lids)
+    if linked is not None and np.shape(linked) != (max(len(rows) - 1, 0),):
+        raise InputError(f"linked has shape {np.shape(linked)}, wanted one fewer than the {len(rows)} frames.")
     if not np.isfinite(rows).all():
         raise InputError("Cannot find coefficients for parameters that are NaN or infinite; leave those frames out.")
     unknowns, lower, sign = _unknowns(rig)

@@ -89,7 +89,7 @@ def arkit_rig(flame: Flame) -> ArkitRig:
 def _residuals(
     space: ParameterSpace, directions: Float[np.ndarray, "52 P"], wanted: Mapping[str, Float[np.ndarray, "V 3"]]
 ) -> tuple[Float[np.ndarray, "52"], Float[np.ndarray, "52"]]:
-    """Mean distance to what is meant, and its mean length, in millimetres; shapes that are not in `wanted` are exact."""
+    """Mean distance to what is meant, and its mean length, millimetres; shapes that are not in `wanted` are exact."""
     done = moved(space, directions)
     residual, motion = np.zeros(52), np.zeros(52)
     for row, name in enumerate(ARKIT_NAMES):

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 
 from flamehead.data import FlameParams
+from flamehead.errors import InputError
 from flamehead.export.arkit_names import arkit_index
 
 if TYPE_CHECKING:
@@ -64,15 +65,29 @@ def parameter_space(flame: Flame) -> ParameterSpace:
 def pack(
     space: ParameterSpace, params: FlameParams, eyelids: Float[np.ndarray, "T 2"] | None = None
 ) -> Float[np.ndarray, "T P"]:
-    """Parameters of frames as rows; missing coefficients are zeros."""
+    """Parameters of frames as rows; missing coefficients are zeros.
+
+    Raises:
+        InputError: more coefficients than the model has, or eyelids that it has not or not for each frame.
+    """
     count = int(np.prod(torch.broadcast_shapes(*(getattr(params, n).shape[:-1] for n in _FIELDS))))
     out = np.zeros((count, space.size))
     for name in _FIELDS:
         value = getattr(params, name).detach().cpu().double().numpy()
-        start = space.columns[name].start
+        start, stop = space.columns[name].start, space.columns[name].stop
+        if value.shape[-1] > stop - start:
+            raise InputError(
+                f"The parameters have {value.shape[-1]} {name} coefficients, but {space.flame.source} has "
+                f"{stop - start}; give them to the model that they belong to."
+            )
         out[:, start : start + value.shape[-1]] = value.reshape(-1, value.shape[-1])
-    if eyelids is not None and space.columns["eyelids"].stop > space.columns["eyelids"].start:
-        out[:, space.columns["eyelids"]] = eyelids
+    if eyelids is None:
+        return out
+    if space.flame.eyelid_basis is None:
+        raise InputError(f"{space.flame.source} has no eyelids; leave them out, or put its eyelid files beside it.")
+    if eyelids.shape != (count, 2):
+        raise InputError(f"eyelids has shape {eyelids.shape}, wanted ({count}, 2): left and right eye of each frame.")
+    out[:, space.columns["eyelids"]] = eyelids
     return out
 
 
