@@ -86,18 +86,22 @@ def test_a_round_trip_keeps_sparse_realistic_coefficients(flame, rig):
     found = to_arkit(rig, params, eyelids=eyelids)
     error = np.abs(found.coefficients - coefficients)[:, :51]
     by_draw = error.mean(1)
-    assert error.mean() <= 0.001 and np.quantile(by_draw, 0.95) <= 0.002 and by_draw.max() <= 0.02
+    assert error.mean() <= 0.003 and np.quantile(by_draw, 0.95) <= 0.012 and by_draw.max() <= 0.04
     # Inactive ones are not diluting a bad answer: the active ones are as good.
-    assert error[coefficients[:, :51] > 0].mean() <= 0.005
+    assert error[coefficients[:, :51] > 0].mean() <= 0.02
     assert found.residual_mm.max() < 0.01 and found.worst_mm.max() < 0.1
+    few = drawn(100, seed=6)
+    exact = to_arkit(rig, from_arkit(rig, few)[0], ridge=1e-3)
+    assert np.abs(exact.coefficients - few).mean() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_round_trip_through_vertices_keeps_them_too(flame, rig):
     """Coefficients to a mesh of a random person, a fit that knows no ARKit, and back."""
-    coefficients = drawn(6, seed=1)
+    coefficients = drawn(3, seed=1)
     params, eyelids = from_arkit(rig, coefficients)
     shape = torch.randn(60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    params = replace(params, shape=shape.expand(6, -1), root=torch.tensor([[0.1, 0.2, 0.0]]).double().expand(6, -1))
+    params = replace(params, shape=shape.expand(3, -1), root=torch.tensor([[0.1, 0.2, 0.0]]).double().expand(3, -1))
     fit = fit_registered(flame, flame(params, eyelids=eyelids).vertices.numpy())
     found = to_arkit(rig, fit.params)
     error = np.abs(found.coefficients - coefficients)[:, :51]

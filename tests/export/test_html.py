@@ -117,7 +117,9 @@ def walk(flame, count=12):
     params = replace(
         flame.zeros((count,)),
         shape=torch.randn(flame.n_shape, generator=generator, dtype=torch.float64).expand(count, -1),
-        expression=0.3 * torch.randn(flame.n_expression, generator=generator, dtype=torch.float64) * torch.sin(9 * rows),
+        expression=0.3
+        * torch.randn(flame.n_expression, generator=generator, dtype=torch.float64)
+        * torch.sin(9 * rows),
         jaw=torch.tensor([0.2, 0.02, 0.0]) * torch.sin(7 * rows).abs(),
         root=torch.tensor([0.1, 0.5, 0.05]) * torch.sin(4 * rows),
         neck=torch.tensor([0.1, 0.1, 0.0]) * torch.cos(3 * rows),

@@ -39,6 +39,8 @@ class Export:
     """File to write; by default RESULT with another suffix."""
     fps: float = 60.0
     """arkit: frames per second of a RESULT that has no times."""
+    ridge: float = 1.0
+    """arkit: what a coefficient of 1 costs, in square millimetres over the vertices; 100 for fits of photos and video."""
     smoothness: float = 0.0
     """arkit: ties neighbouring frames; 1 weighs a change like a misfit of the same size."""
     texture: Annotated[str | None, tyro.conf.arg(metavar="FILE|mean")] = None
@@ -102,9 +104,16 @@ def _write_html(command: Export, out: Path, flame: Flame, head: FlameParams | Tr
     from flamehead.export import write_html
 
     uv_map = None if command.texture is None else load_texture(command.texture, flame, command.uv)
-    title = command.title or ("flamehead" if command.result is None else command.result.stem)
+    title = command.title or _title(command.result)
     write_html(out, flame, head, uv_map=uv_map, title=title)
     return [out]
+
+
+def _title(result: Path | None) -> str:
+    """The name of a result; of its folder, where the file is called as all are."""
+    if result is None:
+        return "flamehead"
+    return result.resolve().parent.name if result.stem in ("params", "track") else result.stem
 
 
 def _write_arkit(command: Export, out: Path, flame: Flame, head: FlameParams | Track) -> list[Path]:
@@ -114,9 +123,9 @@ def _write_arkit(command: Export, out: Path, flame: Flame, head: FlameParams | T
 
     rig = arkit_rig(flame)
     if isinstance(head, Track):
-        fit = track_to_arkit(rig, head, smoothness=command.smoothness)
+        fit = track_to_arkit(rig, head, ridge=command.ridge, smoothness=command.smoothness)
     else:
-        fit = to_arkit(rig, head, smoothness=command.smoothness)
+        fit = to_arkit(rig, head, ridge=command.ridge, smoothness=command.smoothness)
     write_live_link(out, arkit_take(fit, head, fps=command.fps))
     report = {
         "model": flame.source,

@@ -55,7 +55,7 @@ def to_arkit(
     params: FlameParams,
     *,
     eyelids: Float[np.ndarray, "T 2"] | Float[Tensor, "T 2"] | None = None,
-    ridge: float = 1e-2,
+    ridge: float = 1.0,
     smoothness: float = 0.0,
     linked: Bool[np.ndarray, "T-1"] | None = None,
 ) -> ArkitFit:
@@ -106,7 +106,7 @@ def to_arkit(
     return ArkitFit(coefficients, *_misfit(rig, rows, coefficients, params.shape), rig.fingerprint)
 
 
-def track_to_arkit(rig: ArkitRig, track: Track, *, ridge: float = 1e-2, smoothness: float = 0.0) -> ArkitFit:
+def track_to_arkit(rig: ArkitRig, track: Track, *, ridge: float = 1.0, smoothness: float = 0.0) -> ArkitFit:
     """The coefficients of a track, not smoothed across cuts; options as for `to_arkit`.
 
     Raises:
@@ -171,12 +171,13 @@ def _misfit(
 ) -> tuple[Float[np.ndarray, "T"], Float[np.ndarray, "T"]]:
     """Mean and largest distance of the vertices in millimetres, of the exact forward pass."""
     shapes = shape.reshape(-1, shape.shape[-1])
-    shapes = shapes.expand(len(rows), -1) if len(shapes) == 1 else shapes
+    one = bool((shapes == shapes[:1]).all())
     mean, worst = np.zeros(len(rows)), np.zeros(len(rows))
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, start + _CHUNK)
-        wanted = pose_vectors(rig.space, rows[part], shape=shapes[part])
-        got = pose_vectors(rig.space, coefficients[part] @ rig.directions, shape=shapes[part])
+        who = shapes[0] if one else shapes[part]
+        wanted = pose_vectors(rig.space, rows[part], shape=who)
+        got = pose_vectors(rig.space, coefficients[part] @ rig.directions, shape=who)
         distance = 1e3 * np.linalg.norm(wanted - got, axis=-1)
         mean[part], worst[part] = distance.mean(1), distance.max(1)
     return mean, worst

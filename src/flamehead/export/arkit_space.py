@@ -15,7 +15,7 @@ from flamehead.errors import InputError
 from flamehead.export.arkit_names import arkit_index
 
 if TYPE_CHECKING:
-    from flamehead.model import Flame
+    from flamehead.model import Flame, Head
 
 __all__ = [
     "ParameterSpace",
@@ -110,12 +110,17 @@ def unpack(space: ParameterSpace, rows: Float[np.ndarray, "T P"]) -> tuple[Flame
 def pose_vectors(
     space: ParameterSpace, rows: Float[np.ndarray, "T P"], *, shape: torch.Tensor | None = None
 ) -> Float[np.ndarray, "T V 3"]:
-    """Vertices of the frames, metres, the head itself at rest."""
+    """Vertices of the frames, metres, the head itself at rest; one identity for all, or one for each."""
     params, eyelids = unpack(space, rows)
+    head: Head = space.flame
     if shape is not None:
-        params = replace(params, shape=shape.to(params.expression))
+        given = shape.to(params.expression)
+        if given.ndim == 1:
+            # Built in, an identity costs nothing in each frame.
+            head, given = space.flame.with_identity(given), head.template.new_zeros(0)
+        params = replace(params, shape=given)
     with torch.no_grad():
-        return space.flame(params, eyelids=eyelids).vertices.double().cpu().numpy()
+        return head(params, eyelids=eyelids).vertices.double().cpu().numpy()
 
 
 def jacobian(space: ParameterSpace) -> Float[np.ndarray, "V3 P"]:
