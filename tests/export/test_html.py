@@ -76,7 +76,7 @@ def opened(browser, page):
 def drawn(browser):
     """Wait until two more pictures were asked for, so that what changed is on the canvas."""
     browser.execute_async_script(
-        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        "const [done] = arguments, next = requestAnimationFrame; next(() => next(() => next(done)))"
     )
 
 
@@ -170,7 +170,7 @@ def test_sliders_presets_mouse_and_reset_move_the_head(flame, browser, tmp_path)
     def changed(before):
         drawn(browser)
         now = pixels(browser)
-        return np.abs(now - before).sum(1).__gt__(30).mean(), now
+        return (np.abs(now - before).sum(1) > 30).mean(), now
 
     move = "const s = document.querySelector(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('input'))"
     browser.execute_script(move, "[data-name=jaw_open]", 25)
@@ -180,14 +180,14 @@ def test_sliders_presets_mouse_and_reset_move_the_head(flame, browser, tmp_path)
     browser.execute_script(move, "[data-name=smile_left]", 1)
     row = flamehead_row(browser, "smile_right")
     assert browser.execute_script("return flamehead.page.coefficients[arguments[0]]", row) == 1
+    last = changed(opened_mouth)[1]
     for button in ("Random person", "Wink", "Neutral"):
-        share, opened_mouth = changed(opened_mouth) if button == "Random person" else (1.0, opened_mouth)
         click(browser, button)
-        share, opened_mouth = changed(opened_mouth)
+        share, last = changed(last)
         assert share > 0.001, button
     canvas = browser.find_element("id", "canvas")
     ActionChains(browser).drag_and_drop_by_offset(canvas, 150, 20).perform()
-    share, turned = changed(opened_mouth)
+    share, turned = changed(last)
     assert share > 0.02
     ActionChains(browser).scroll_from_origin(origin_of(canvas), 0, 400).perform()
     assert changed(turned)[0] > 0.02
@@ -249,7 +249,7 @@ def test_a_track_plays_and_its_frames_are_ours(flame, browser, tmp_path):
     write_html(tmp_path / "track.html", flame, track)
     opened(browser, tmp_path / "track.html")
     wanted = flame(track.params, eyelids=torch.from_numpy(track.eyelids)).vertices.numpy()
-    wanted = wanted - track.params.translation.numpy().mean(0)
+    offsets = []
     for frame in (0, 5, 11):
         got = browser.execute_script(
             "const p = flamehead.page; p.player.seek(arguments[0]);"
@@ -260,12 +260,19 @@ def test_a_track_plays_and_its_frames_are_ours(flame, browser, tmp_path):
         # The head that stands in the middle is moved as a whole; steps of sixteen bits add to the tolerance.
         offset = (got - wanted[frame]).mean(0)
         assert np.abs(got - wanted[frame] - offset).max() < 2 * TOLERANCE
-        if frame == 0:
-            first = offset
-        assert np.abs(offset - first).max() < 2 * TOLERANCE
+        offsets.append(offset)
+    assert np.ptp(offsets, axis=0).max() < 2 * TOLERANCE
     browser.execute_script("flamehead.page.player.seek(0); document.getElementById('play').click()")
-    browser.execute_async_script("const done = arguments[0]; setTimeout(done, 300)")
-    assert browser.execute_script("return flamehead.page.player.playing && flamehead.page.player.frame") > 0
+    # However slow the machine is, a later frame comes; the script's time limit says if none does.
+    browser.execute_async_script(
+        """
+        const [done] = arguments;
+        const look = () => (flamehead.page.player.frame > 0 ? done() : requestAnimationFrame(look));
+        look();
+        """
+    )
+    assert browser.execute_script("return flamehead.page.player.playing")
+    browser.execute_script("document.getElementById('play').click()")
     browser.execute_script("document.getElementById('motion').click()")
     assert browser.execute_script("return Array.from(flamehead.page.pose).slice(0, 6).every((x) => x === 0)")
     assert not errors(browser)

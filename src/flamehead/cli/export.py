@@ -40,7 +40,7 @@ class Export:
     fps: float = 60.0
     """arkit: frames per second of a RESULT that has no times."""
     ridge: float = 1.0
-    """arkit: what a coefficient of 1 costs, in square millimetres over the vertices; 100 for fits of photos and video."""
+    """arkit: what a coefficient of 1 costs, square millimetres over the vertices; try 100 for photos and video."""
     smoothness: float = 0.0
     """arkit: ties neighbouring frames; 1 weighs a change like a misfit of the same size."""
     texture: Annotated[str | None, tyro.conf.arg(metavar="FILE|mean")] = None
