@@ -60,6 +60,8 @@ class Calibration:
     """How far this person's landmarks, as the detector sees them, lie from the model's, in the head at rest, metres."""
     landmark_error: float
     """Mean distance of landmarks in the keyframes over the outer-eye distance, without `shift`, percent."""
+    worth: float
+    """How many independent observations the pixels of a keyframe stand for, the median; NaN without pixels."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """For an npz."""
@@ -69,7 +71,7 @@ class Calibration:
     def from_arrays(arrays: dict[str, np.ndarray]) -> Calibration:
         """From what `to_arrays` gave; keys of others are ignored."""
         values: dict[str, Any] = {name: arrays[name] for name in Calibration.__dataclass_fields__}
-        for name in ("focal", "focal_deviation", "landmark_error"):
+        for name in ("focal", "focal_deviation", "landmark_error", "worth"):
             values[name] = float(values[name])
         values["size"] = (int(values["size"][0]), int(values["size"][1]))
         return Calibration(**values)
@@ -117,15 +119,16 @@ def calibrate(
     problem = _Problem.of(face, frames, settings, identity=identity, focal=focal)
     states = problem.by_landmarks()
     albedo = np.zeros(0)
-    light = np.zeros((9, 3))
+    light, worth = np.zeros((9, 3)), math.nan
     if pixels:
         assert images is not None and texture is not None
-        found = problem.by_pixels(states, images, texture)
+        found, worth = problem.by_pixels(states, images, texture)
         states = [state.head for state in found]
         albedo, light = found[0].albedo, np.mean([state.light for state in found], axis=0)
     return Calibration(
         shape=states[0].shape, focal=math.exp(states[0].log_focal), focal_deviation=problem.focal_deviation(states),
         size=size, albedo=albedo, light=light, shift=problem.shift(states), landmark_error=problem.error(states),
+        worth=worth,
     )  # fmt: skip
 
 
@@ -243,8 +246,8 @@ class _Problem:
 
     def by_pixels(
         self, heads: list[HeadState], images: Sequence[UInt8[np.ndarray, "H W 3"]], texture: TextureSpace
-    ) -> list[PixelState]:
-        """All keyframes by their pixels, from their landmark fit."""
+    ) -> tuple[list[PixelState], float]:
+        """All keyframes by their pixels, from their landmark fit; and what the pixels of one are worth."""
         n_albedo = texture.basis.shape[3]
         colors = linear_about(texture, np.zeros(n_albedo))
         states = tuple(PixelState(head, np.zeros(n_albedo), even_light()) for head in heads)
@@ -258,7 +261,11 @@ class _Problem:
         for size, iterations in zip(settings.calibration_sizes, settings.calibration_iterations, strict=True):
             states = solve(states, texture=colors, size=size, iterations=iterations, geometry=True)
             colors = linear_about(texture, states[0].albedo)
-        return list(states)
+        worth = [
+            self._weighed(self._term(state.head, image, settings.sizes[-1]), state, colors).worth
+            for state, image in zip(states, images, strict=True)
+        ]
+        return list(states), float(np.median(worth))
 
     def _vertices(self, head: HeadState) -> Float[np.ndarray, "V 3"]:
         import torch

@@ -34,6 +34,8 @@ __all__ = ["FrameQuality", "Follower", "RowLayout"]
 _N_LIGHT = 27
 _FEWEST_POINTS = 20
 """Landmarks that a frame must show to be followed."""
+_LEAST_TRUST = 0.05
+"""In landmarks of a face that does not look like itself."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +163,18 @@ class Follower:
         known = last is not None and np.isfinite(last[0].head.translation).all()
         start = self._begun(seen) if last is None or not known else last[0]
         prior = _Steps(self, start, elapsed) if known else None
-        state = self._by_landmarks(seen, start, prior)
-        worth = last[1].worth if last is not None and math.isfinite(last[1].worth) else math.nan
+        # Where the pixels do not look like the face, a hand may cover it, and its landmarks are guesses.
+        trust = self._trust(last[1].worth) if last is not None else 1.0
+        state = self._by_landmarks(seen, start, prior, trust)
         quality = FrameQuality(FrameStatus.TRACKED)
         if pixels is not None and self.pixels:
-            state, quality = self._by_pixels(pixels, seen, state, prior, worth)
+            state, quality = self._by_pixels(pixels, seen, state, prior, trust)
         return self.layout.pack(state, replace(quality, landmark_error=self._error(seen, state.head)))
+
+    def _trust(self, worth: float) -> float:
+        """In landmarks, from what the pixels are worth against those of the keyframes."""
+        ratio = worth / self.calibration.worth
+        return min(max(ratio, _LEAST_TRUST), 1.0) if math.isfinite(ratio) else 1.0
 
     def _lost(self, last: tuple[PixelState, FrameQuality] | None) -> Float[np.ndarray, "W"]:
         """The head stays where it was last seen."""
@@ -182,10 +190,11 @@ class Follower:
         _, head = start_pose(self.face.prepared, seen, self._believed, focal=self.calibration.focal)
         return PixelState(replace(head, shape=np.zeros(0)), np.zeros(0), self.calibration.light)
 
-    def _landmarks(self, seen: Observation, near: HeadState) -> Callable[[HeadState], NormalEquations]:
+    def _landmarks(self, seen: Observation, near: HeadState, trust: float) -> Callable[[HeadState], NormalEquations]:
         """Normal equations of landmarks and beliefs."""
         scale = self.calibration.focal / max(-float(near.translation[2]), 1e-3)
         targets = weighed_landmarks(self.face.prepared, seen, self._believed, scale=scale)
+        targets = replace(targets, whitening=math.sqrt(trust) * targets.whitening)
         problem = landmark_residuals(
             self.face.prepared.model, targets, self._believed, free_focal=False, prior_focal=self.calibration.focal
         )
@@ -199,8 +208,8 @@ class Follower:
 
         return equations
 
-    def _by_landmarks(self, seen: Observation, start: PixelState, prior: _Steps | None) -> PixelState:
-        landmarks, columns = self._landmarks(seen, start.head), self.face.columns
+    def _by_landmarks(self, seen: Observation, start: PixelState, prior: _Steps | None, trust: float) -> PixelState:
+        landmarks, columns = self._landmarks(seen, start.head, trust), self.face.columns
 
         def equations(state: HeadState) -> NormalEquations:
             found = landmarks(state)
@@ -212,15 +221,14 @@ class Follower:
         )  # fmt: skip
         return replace(start, head=solution.state)
 
-    def _term(self, pixels: UInt8[np.ndarray, "H W 3"], head: HeadState, size: int, worth: float) -> PixelTerm | None:
+    def _term(self, pixels: UInt8[np.ndarray, "H W 3"], head: HeadState, size: int) -> PixelTerm | None:
         surface, calibration = self.face.surface, self.calibration
         assert surface is not None
         vertices = head_vertices(self.head, head)[surface.vertex_ids]
         box = face_box(vertices, focal=calibration.focal, center=calibration.center, size=calibration.size)
         if box is None:
             return None
-        worth = worth if math.isfinite(worth) else self.settings.photometric.worth
-        return face_level(pixels, box, size, center=calibration.center, settings=self.settings.photometric, worth=worth)
+        return face_level(pixels, box, size, center=calibration.center, settings=self.settings.photometric)
 
     def _by_pixels(
         self,
@@ -228,23 +236,23 @@ class Follower:
         seen: Observation,
         state: PixelState,
         prior: _Steps | None,
-        worth: float,
+        trust: float,
     ) -> tuple[PixelState, FrameQuality]:
         """Refine by the pixels, from coarse to fine; the state stays where the frame hardly shows the face."""
         settings, lost = self.settings, FrameQuality(FrameStatus.TRACKED)
-        term = None
-        first = prior is None
-        for size, iterations in zip(settings.sizes, settings.iterations, strict=True):
-            term = self._term(pixels, state.head, size, worth)
+        term, worth = None, settings.photometric.worth
+        for level, (size, iterations) in enumerate(zip(settings.sizes, settings.iterations, strict=True)):
+            term = self._term(pixels, state.head, size)
             if term is None:
                 return state, lost
-            if not math.isfinite(worth):
-                term = replace(term, worth=self._measured(state, term).worth)
-            if first:
-                state = self._solve(state, term, seen, None, iterations=4, geometry=False)
-                first = False
+            if not level:
+                if prior is None:
+                    state = self._solve(state, term, seen, None, iterations=4, geometry=False, trust=trust)
+                worth = self._measured(state, term).worth
+                trust = min(trust, self._trust(worth))
+            term = replace(term, worth=worth)
             more = 2 if prior is None else 0
-            state = self._solve(state, term, seen, prior, iterations=iterations + more, geometry=True)
+            state = self._solve(state, term, seen, prior, iterations=iterations + more, geometry=True, trust=trust)
         assert term is not None
         return state, self._measured(state, term)
 
@@ -257,17 +265,18 @@ class Follower:
         *,
         iterations: int,
         geometry: bool,
+        trust: float,
     ) -> PixelState:
         columns, settings = self.face.columns, self.settings.photometric
         surface, texture = self.face.surface, self.texture
         assert surface is not None and texture is not None
         n = columns.eyes.stop if geometry else 0
-        landmarks = self._landmarks(seen, start.head)
+        landmarks = self._landmarks(seen, start.head, trust)
         precision, mean = appearance_prior(
             0, albedo_sigma=1.0, level=settings.light_level, level_sigma=settings.light_level_sigma,
             light_sigma=settings.light_sigma, tint_sigma=settings.light_tint_sigma,
         )  # fmt: skip
-        trust = settings.trust * term.worth / settings.worth
+        share = settings.trust * term.worth / settings.worth
         frozen = head_vertices(self.head, start.head)
 
         def equations(state: PixelState) -> NormalEquations:
@@ -277,8 +286,8 @@ class Follower:
             pull = precision @ off
             found.hessian[n:, n:] += precision
             found.gradient[n:] += pull
-            cost = trust * (found.cost + 0.5 * float(off @ pull))
-            hessian, gradient = trust * found.hessian, trust * found.gradient
+            cost = share * (found.cost + 0.5 * float(off @ pull))
+            hessian, gradient = share * found.hessian, share * found.gradient
             if geometry:
                 own = landmarks(state.head)
                 if prior is not None:
@@ -317,6 +326,17 @@ class Follower:
             visible=float(np.count_nonzero(explained) / count),
             worth=float(worth),
         )
+
+    @property
+    def joint(self) -> Float[np.ndarray, "3"]:
+        """The root joint of the person, about which the head turns, metres."""
+        return self.face.prepared.model.joints_template[0]
+
+    @property
+    def middle(self) -> Float[np.ndarray, "3"]:
+        """Of the person's face at rest, metres."""
+        rest = HeadState.zeros(0, self.face.columns.n_expression)
+        return landmark_positions(self.face.prepared.everything, rest).mean(0)
 
     def fitted(self, head: HeadState) -> Float[np.ndarray, "478 2"]:
         """The model's own landmarks in the frame, pixels; NaN where it has none."""

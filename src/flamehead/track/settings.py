@@ -41,7 +41,7 @@ class TrackSettings:
     """Of the head, radians."""
     shift_step: tuple[float, float, float] = (0.02, 0.02, 0.01)
     """Of the head: sideways, up, in depth; metres."""
-    light_step: float = 0.02
+    light_step: float = 0.15
     """Of a coefficient of the light."""
     smooth: bool = True
     """Smooth all frames at the end: strongly where little moves, hardly where much does."""
