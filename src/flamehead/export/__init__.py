@@ -1,21 +1,48 @@
-"""Results as files for other programs: rigs, animations and sequences of meshes."""
+"""Results as files for other programs: rigs, meshes, ARKit tables, a page that shows it, data sets."""
 
+from flamehead.export.arkit import ArkitFit, from_arkit, to_arkit, track_to_arkit
+from flamehead.export.arkit_csv import (
+    ANGLE_NAMES,
+    LiveLinkTake,
+    arkit_take,
+    head_and_eye_angles,
+    read_live_link,
+    write_live_link,
+)
+from flamehead.export.arkit_names import ARKIT_NAMES, arkit_index
+from flamehead.export.arkit_rig import ArkitRig, arkit_rig
 from flamehead.export.blender import write_blender
 from flamehead.export.gltf import write_gltf_rig
+from flamehead.export.html import write_html
 from flamehead.export.motion import Motion, joint_shift, motion_of
 from flamehead.export.rig import Rig, build_rig, expression_names
 from flamehead.export.sequence import write_sequence
 from flamehead.export.usd import write_usd
 
 __all__ = [
+    "ANGLE_NAMES",
+    "ARKIT_NAMES",
+    "ArkitFit",
+    "ArkitRig",
+    "LiveLinkTake",
     "Motion",
     "Rig",
+    "arkit_index",
+    "arkit_rig",
+    "arkit_take",
     "build_rig",
     "expression_names",
+    "from_arkit",
+    "head_and_eye_angles",
     "joint_shift",
     "motion_of",
+    "read_live_link",
+    "to_arkit",
+    "track_to_arkit",
     "write_blender",
     "write_gltf_rig",
+    "write_html",
+    "write_live_link",
     "write_sequence",
     "write_usd",
 ]
