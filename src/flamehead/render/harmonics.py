@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError, check_choice
 
-__all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics"]
+__all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics", "turn_light"]
 
 _FIRST = 2 * math.pi / 3 * math.sqrt(3 / (4 * math.pi))
 _SECOND = math.sqrt(5 / (12 * math.pi))
@@ -81,6 +81,24 @@ def harmonic_light(
 def constant_light(color: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9 3"]:
     """Coefficients of light that is the same from everywhere: a surface shows its albedo times `color`."""
     return torch.nn.functional.pad((color / HARMONIC_CONSTANTS[0])[..., None, :], (0, 0, 0, 8))
+
+
+def turn_light(
+    coefficients: Float[Tensor, "*#batch 9 3"], rotation: Float[Tensor, "*#batch 3 3"]
+) -> Float[Tensor, "*batch 9 3"]:
+    """The same light in another frame: at a normal n it is the given one at `rotation @ n`.
+
+    Exact, because the nine functions of turned normals are sums of the nine functions. Light in the camera's frame
+    goes to the world's with the camera's own `rotation`, and back with its transpose.
+    """
+    # As many normals as functions would do; more of them, spread over the sphere, keep the system well conditioned.
+    count = 32
+    height = 1 - (2 * torch.arange(count, dtype=torch.float64) + 1) / count
+    angle = math.pi * (1 + math.sqrt(5)) * torch.arange(count, dtype=torch.float64)
+    around = (1 - height**2).sqrt()
+    normals = torch.stack([around * angle.cos(), around * angle.sin(), height], dim=-1).to(rotation.device)
+    turned = harmonics(normals @ rotation.double().mT)
+    return (torch.linalg.pinv(harmonics(normals)) @ turned @ coefficients.double()).to(coefficients.dtype)
 
 
 class _Light(torch.autograd.Function):
