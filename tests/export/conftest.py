@@ -19,7 +19,7 @@ def flame():
 
 
 def a_track(flame, *, neck=True):
-    """Eight frames, of which the first and the last are lost and one between is bridged; the centre is off the middle."""
+    """Eight frames; the first and the last are lost and one between is bridged. The lens is off the middle."""
     t = torch.arange(COUNT, dtype=torch.float32)[:, None]
     generator = torch.Generator().manual_seed(1)
     shape = torch.zeros(flame.n_shape)

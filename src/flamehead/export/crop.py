@@ -1,8 +1,8 @@
 """The one square that every exported picture is cut to, over a whole track.
 
-Trackers cut a fixed square around the face and speak of its pixels only. Ours is fixed too, so that K stays constant; it
-follows the face over the whole track, may leave the picture (black there), and moves K exactly: pixel centres lie at
-+0.5 before and after.
+Trackers cut a fixed square around the face and speak of its pixels only. Ours is fixed too, so that K stays constant;
+it follows the face over the whole track, may leave the picture (black there), and moves K exactly: pixel centres lie
+at +0.5 before and after.
 """
 
 from __future__ import annotations
@@ -75,15 +75,13 @@ def constant_lens(camera: Camera) -> Float[np.ndarray, "4"]:
         InputError: They change, or the camera is a parallel projection.
     """
     if camera.orthographic:
-        raise InputError(
-            "The track's camera is a parallel projection, which these formats cannot hold; give a pinhole."
-        )
+        raise InputError("The track's camera is a parallel projection, which these files cannot hold; give a pinhole.")
     values = torch.cat([camera.focal, camera.center], dim=-1).detach().cpu().double().reshape(-1, 4).numpy()
     lens = values.mean(axis=0)
     if (np.abs(values - lens) > _SAME_LENS * lens[:2].max()).any():
         low, high = values[:, 0].min(), values[:, 0].max()
         raise InputError(
-            f"The lens changes over the track (focal length {low:.1f} to {high:.1f} pixels), but these formats hold one; "
+            f"The lens changes over the track (focal length {low:.1f} to {high:.1f} pixels), but these files hold one; "
             "track with one focal length."
         )
     return lens

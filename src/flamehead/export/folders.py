@@ -58,7 +58,7 @@ def fresh_folder(folder: StrPath, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite or not (target / REPORT).is_file():
         remedy = "pass overwrite to replace it" if (target / REPORT).is_file() else "it is none of flamehead's exports"
         raise InputError(
-            f"The folder {target} is not empty, and readers of this format count its files; name a new folder ({remedy})."
+            f"The folder {target} is not empty, and readers of this format count its files; name a new one ({remedy})."
         )
     fresh, old = (target.with_name(f".{target.name[:40]}-{secrets.token_hex(4)}") for _ in range(2))
     with atomic_folder(fresh) as stage:
@@ -78,7 +78,7 @@ def fresh_folder(folder: StrPath, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def write_report(folder: Path, prepared: Prepared, flame: Flame, format_name: str, notes: tuple[str, ...]) -> None:
-    """`export.json`: what was exported from what, and how the pictures were cut, so that results can be carried back."""
+    """`export.json`: what was exported from what, and how the pictures were cut, so that results can be taken back."""
     crop = prepared.crop
     content = {
         "program": "flamehead",

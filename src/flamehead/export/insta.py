@@ -1,7 +1,7 @@
 """INSTA's data set: cameras in `transforms*.json`, pictures with opacity, meshes, expressions, depth and labels.
 
-Cameras are camera-to-world matrices in OpenCV's axes. INSTA makes these files itself from metrical-tracker's folder, with
-a matting network for the opacity; here the opacity is the rendered mesh's, which has no hair, glasses or shoulders.
+Cameras are camera-to-world matrices in OpenCV's axes. INSTA makes these files itself from metrical-tracker's folder,
+with a matting network for the opacity; here the opacity is the rendered mesh's: no hair, no glasses, no shoulders.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def export_insta(
         folder: Where to; appears when it is complete.
         crop: Size and place of the square.
         mask: How the mesh's outline becomes the pictures' opacity.
-        test_frames: How many of the last frames are for tests; `None` is INSTA's 350, or 30 % of a short track. The last
-            20 of them (or all, if fewer) are for validation as well.
+        test_frames: How many of the last frames are for tests; `None` is INSTA's 350, or 30 % of a short track. The
+            last 20 of them (or all, if fewer) are for validation as well.
         overwrite: Replace an earlier export.
         force: Use another model than the track's.
 

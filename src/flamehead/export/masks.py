@@ -45,7 +45,7 @@ class Surface:
     faces: Int[Tensor, "G 3"]
     """Those that close the mouth come first, then the model's."""
     dropped: Bool[np.ndarray, "G"]
-    """Left out of depth: on the rim of the neck and on the ears, where trackers trust nothing. They still hide others."""
+    """Left out of depth: on the rim of the neck and on the ears, where trackers trust nothing; they hide others."""
     mouth: Bool[np.ndarray, "G"]
     """Lips, and the mouth behind them."""
     labels: UInt8[np.ndarray, "G"]

@@ -1,7 +1,7 @@
 """metrical-tracker's output folder, complete, as INSTA and others read it, and the landmark files of its input folder.
 
-The head rests in its canonical frame (no root, neck or translation) and the camera moves. Ids are contiguous from 00000;
-nothing but one file per id lies in the numbered folders.
+The head rests in its canonical frame (no root, neck or translation) and the camera moves. Ids are contiguous from
+00000; nothing but one file per id lies in the numbered folders.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def canonical_track(prepared: Prepared, flame: Flame) -> Canonical:
     notes = []
     if folded.largest:
         notes.append(
-            f"The neck turns by up to {math.degrees(folded.largest):.1f} degrees, which these files cannot hold; its turn "
+            f"The neck turns by up to {math.degrees(folded.largest):.1f} degrees, which these files cannot hold; it "
             "went into the camera, so that the skull stays where it was and the throat does not."
         )
     eyelids = None if track.eyelids is None else torch.as_tensor(np.asarray(track.eyelids)).to(params.root)

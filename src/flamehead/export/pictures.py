@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,7 +17,7 @@ def write_grey(path: Path, values: Float[np.ndarray, "H W"] | UInt8[np.ndarray, 
     """Write opacities in [0, 1], or bytes as they are, as an 8-bit grey picture."""
     from PIL import Image
 
-    options = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}
+    options: dict[str, Any] = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}
     with atomic_path(path) as temporary:
         Image.fromarray(_bytes(values)).save(temporary, **options)
 

@@ -66,8 +66,8 @@ def prepare(
 ) -> Prepared:
     """Choose the rows, the square and the cameras.
 
-    Frames in which the face is lost are left out at both ends; between tracked frames they stay, with the head that the
-    track holds, because readers count files and a hole would shift all later frames.
+    Frames in which the face is lost are left out at both ends; between tracked frames they stay, with the head that
+    the track holds for them, because readers count files and a hole would shift all later frames.
 
     Raises:
         InputError: The track belongs to another model, no frame is tracked, or there is no one lens.
@@ -146,13 +146,13 @@ def _exported_rows(track: Track) -> tuple[slice, tuple[str, ...]]:
     notes = []
     if first or last + 1 < len(track):
         notes.append(
-            f"{first} frames at the start and {len(track) - 1 - last} at the end, in which the face is lost, were left out."
+            f"{first} frames at the start and {len(track) - 1 - last} at the end, without the face, were left out."
         )
     inside = np.asarray(track.status)[first : last + 1]
     unseen = int((inside != FrameStatus.TRACKED).sum())
     if unseen:
         notes.append(
-            f"{unseen} frames in which the face was not seen are among the exported ones, with a bridged head."
+            f"In {unseen} of the exported frames the face was not seen; their heads are those that bridge the gap."
         )
     if track.scene is not None and len(np.unique(track.scene[first : last + 1])) > 1:
         notes.append("The track has several shots, which the exported files do not tell apart.")
