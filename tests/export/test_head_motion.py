@@ -77,7 +77,7 @@ def test_what_is_seen_stays(exact, motion, dtype):
 
 
 def test_from_the_trackers_files_to_vhaps_world(exact):
-    """Camera motion in a `.frame`, as float32, becomes head motion before VHAP's camera: section by section, 0.01 px."""
+    """Camera motion in a `.frame`, as float32, becomes head motion before VHAP's camera."""
     params, camera = heads(exact, 5)
     params = replace(params, neck=torch.zeros_like(params.neck))
     before = pixels(exact, params, camera)

@@ -119,9 +119,11 @@ def test_pictures_are_on_white_and_masks_are_grey(out):
 def test_vhaps_own_file(track, flame, tmp_path):
     export_vhap(track, flame, tmp_path / "tracked_flame_params_30.npz", crop=CropSettings(size=SIZE))
     content = step(tmp_path / "tracked_flame_params_30.npz")
-    shapes = {"rotation": (6, 3), "translation": (6, 3), "neck_pose": (6, 3), "jaw_pose": (6, 3), "eyes_pose": (6, 6),
+    shapes = {
+              "rotation": (6, 3), "translation": (6, 3), "neck_pose": (6, 3), "jaw_pose": (6, 3), "eyes_pose": (6, 6),
               "shape": (300,), "expr": (6, 100), "timestep_id": (6,), "n_processed_frames": (), "focal_length": (1,),
-              "lights": (9, 3), "static_offset": (1, 5143, 3), "dynamic_offset": (6, 5143, 3), "image_size": (2,)}  # fmt: skip
+              "lights": (9, 3), "static_offset": (1, 5143, 3), "dynamic_offset": (6, 5143, 3), "image_size": (2,),
+    }  # fmt: skip
     assert {key: value.shape for key, value in content.items()} == shapes
     assert content["image_size"].tolist() == [SIZE, SIZE] and content["timestep_id"].dtype.kind == "U"
     assert content["n_processed_frames"] == 6

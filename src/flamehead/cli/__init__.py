@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flamehead.cli.demo import Demo
     from flamehead.cli.encode import EncodePhotos
     from flamehead.cli.evaluate import Evaluate
+    from flamehead.cli.export import Export
     from flamehead.cli.fit import FitPhotos
     from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
@@ -59,7 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(
     arguments: Sequence[str],
-) -> Demo | FitPhotos | FitScan | Pose | Render | IdentifyPhotos | EncodePhotos | Convert | Evaluate | Warmup | Assets:
+) -> (
+    Demo
+    | FitPhotos
+    | FitScan
+    | Pose
+    | Render
+    | Export
+    | IdentifyPhotos
+    | EncodePhotos
+    | Convert
+    | Evaluate
+    | Warmup
+    | Assets
+):
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
@@ -68,6 +82,7 @@ def _parsed(
     from flamehead.cli.demo import Demo
     from flamehead.cli.encode import EncodePhotos
     from flamehead.cli.evaluate import Evaluate
+    from flamehead.cli.export import Export
     from flamehead.cli.fit import FitPhotos
     from flamehead.cli.identity import IdentifyPhotos
     from flamehead.cli.pose import Pose
@@ -87,6 +102,7 @@ def _parsed(
         | Annotated[FitScan, name("scan")]
         | Annotated[Pose, name("pose")]
         | Annotated[Render, name("render")]
+        | Annotated[Export, name("export")]
         | Annotated[IdentifyPhotos, name("identity")]
         | Annotated[EncodePhotos, name("encode")]
         | Annotated[Convert, name("convert")]
