@@ -110,4 +110,4 @@ def test_tracks_move_and_wrong_words_are_refused(track, flame):
     names = ("params", "camera")
     assert all(getattr(moved, name) is not getattr(track, name) for name in names) and moved.status is track.status
     with pytest.raises(InputError, match="motion is 'both'"):
-        move_track(track, flame, "both")
+        move_track(track, flame, "both")  # pyright: ignore[reportArgumentType]

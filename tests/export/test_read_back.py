@@ -55,6 +55,8 @@ def test_a_tracker_folder_comes_back(straight, flame, metrical):
     np.testing.assert_allclose(pixels(flame, back), pixels(flame, wanted), atol=0.01)
     np.testing.assert_array_equal(back.status, straight.status[KEPT])
     np.testing.assert_allclose(back.times, np.arange(6) / 25)
+    assert back.eyelids is not None and back.landmarks is not None and wanted.landmarks is not None
+    assert back.light is not None and back.albedo is not None
     np.testing.assert_allclose(back.eyelids, straight.eyelids[KEPT], atol=1e-6)
     np.testing.assert_allclose(back.landmarks, wanted.landmarks, atol=1e-3)
     np.testing.assert_allclose(back.light, straight.light[KEPT], atol=1e-5)
