@@ -60,6 +60,14 @@ def test_there_and_back_through_another_programs_files(run, tracked, tmp_path):
     assert run("export", tmp_path / "tracked_flame_params.npz", "--to", "track", "--out", tmp_path / "c.npz").code == 0
 
 
+def test_other_commands_read_folders(run, tracked, tmp_path):
+    run("export", tracked, "--to", "metrical", "--out", tmp_path / "mt", "--whole", "--no-pictures", "--quiet")
+    for place in (tracked, tmp_path / "mt"):
+        assert run("pose", place, "--frame", 1, "--out", tmp_path / "head.obj").code == 0
+    assert run("render", tmp_path / "mt", "--out", tmp_path / "heads.png").code == 0
+    assert "it is a folder" in run("render", tmp_path, "--out", tmp_path / "x.png").complaint
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
