@@ -34,7 +34,7 @@ from flamehead.render import linear_to_srgb, render
 
 __all__ = ["Sequence", "SequenceSettings", "frames", "load_truth", "make_sequence", "save_truth", "write_sequence"]
 
-_SCALE = 2.55
+_SCALE = 2.8
 """Picture width of a metre at the head's mean distance, in widths of the picture: the face fills half of it."""
 _POSES = (
     # Degrees of yaw, pitch and roll; distance as a share of the mean; place in metres to the right and up.
@@ -324,7 +324,7 @@ class _Props:
             s = (t - where[0]) / max(len(where) - 1, 1)
             mouth = vertices[self.lips].mean(0)
             # It rises from the lower right to the mouth and leaves to the left.
-            path = np.array([0.13 - 0.25 * s, -0.13 + 0.28 * s - 0.24 * s * s, 0.045])
+            path = np.array([0.07 - 0.13 * s, -0.065 + 0.24 * s * (1 - s), 0.03])
             out.append(self.hand.moved(exp(torch.tensor([0.1, 0.1, 0.7 - 0.9 * s]).double()).numpy(), mouth + path))
         return out
 

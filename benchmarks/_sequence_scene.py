@@ -97,7 +97,7 @@ def hair(
     for side in (-1.0, 1.0):
         x = side * (0.006 + max(high[0], -low[0]))
         for k in range(4):
-            place = (x * (0.93 + 0.03 * k), top - 0.10 - 0.035 * k, -0.012 * k + float(random.normal(0, 0.004)))
+            place = (x * (0.88 + 0.02 * k), top - 0.10 - 0.035 * k, -0.012 * k + float(random.normal(0, 0.004)))
             radii = (0.020, 0.060 - 0.004 * k, 0.030)
             solids.append(_blob(place, radii, HAIR, random, roll=0.1 * side, rough=0.12))
     front = float(vertices[np.abs(vertices[:, 1] - (top - 0.05)) < 0.01, 2].max())
@@ -121,8 +121,8 @@ def body(random: np.random.Generator) -> Solid:
     """Neck and shoulders below the origin, which is the lower end of the neck."""
     return join(
         [
-            _blob((0.0, -0.02, -0.03), (0.058, 0.10, 0.058), SKIN, random),
-            _blob((0.0, -0.17, -0.05), (0.23, 0.13, 0.11), CLOTH, random, rough=0.03),
+            _blob((0.0, 0.0, -0.03), (0.054, 0.09, 0.054), SKIN, random),
+            _blob((0.0, -0.115, -0.05), (0.23, 0.13, 0.11), CLOTH, random, rough=0.03),
         ]
     )
 
