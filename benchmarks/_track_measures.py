@@ -89,7 +89,7 @@ def aspect_ratio(points: Float[np.ndarray, "T N d"], ring: np.ndarray) -> Float[
     space give the same, for a rotation does not change distances.
     """
     half = len(ring) // 2
-    upper, lower = ring[1:half], ring[: half : -1]
+    upper, lower = ring[1:half], ring[:half:-1]
     height = np.linalg.norm(points[:, upper] - points[:, lower], axis=-1).mean(-1)
     return height / np.linalg.norm(points[:, ring[0]] - points[:, ring[half]], axis=-1)
 
@@ -102,7 +102,7 @@ def eye_openings(points: Float[np.ndarray, "T 478 3"]) -> Float[np.ndarray, "T 2
 def lip_opening(points: Float[np.ndarray, "T 478 3"]) -> Float[np.ndarray, "T"]:
     """Mean height of the opening between the lips, over the outer-eye distance, which no word changes."""
     half = len(LIPS_INNER) // 2
-    upper, lower = LIPS_INNER[1:half], LIPS_INNER[: half : -1]
+    upper, lower = LIPS_INNER[1:half], LIPS_INNER[:half:-1]
     return np.linalg.norm(points[:, upper] - points[:, lower], axis=-1).mean(-1) / outer_eye_distance(points)
 
 
@@ -123,14 +123,14 @@ def focal_error_percent(found: Float[np.ndarray, "T 2"], truth: Float[np.ndarray
 
 
 def still_frames(detected: Float[np.ndarray, "T L 2"], *, limit: float = 0.2) -> Bool[np.ndarray, "T"]:
-    """Frames whose centroid of detected points lies within `limit` pixels of that before and that after.
+    """Frames whose centroid of detected points lies within `limit` pixels of that of the frame before.
 
     The first and the last frame lack a neighbour and do not count, nor do frames in which, or beside which, a point
     was not detected.
     """
     center = detected.mean(axis=1)
-    step = np.linalg.norm(np.diff(center, axis=0), axis=1) < limit
-    return np.concatenate([[False], step[1:] & step[:-1], [False]])
+    step = np.linalg.norm(np.diff(center, axis=0), axis=1)
+    return np.concatenate([[False], (step[:-1] < limit) & np.isfinite(step[1:]), [False]])
 
 
 def jitter(points: Float[np.ndarray, "T L 2"], still: Bool[np.ndarray, "T"]) -> float:

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
 from _track_measures import (
     aspect_ratio,
     correlation,
@@ -16,10 +20,6 @@ from _track_measures import (
     still_frames,
     summary,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
-
 from flamehead import Observation, landmark_error_percent
 from flamehead.geometry.landmark_sets import LEFT_EYE_RING, LIPS_INNER, MEDIAPIPE_105, RIGHT_EYE_RING
 
@@ -103,12 +103,12 @@ def test_focal_error_has_a_sign():
     assert focal_error_percent(0.7 * truth, truth) == pytest.approx(-30.0)
 
 
-def test_still_frames_have_still_neighbours():
+def test_still_frames_did_not_move():
     detected = np.zeros((8, 478, 2))
     detected[4:] += 1.0
     detected[6, 0] = np.nan
-    # Frame 3 jumps to 4; 6 is unknown; the ends have one neighbour.
-    assert still_frames(detected).tolist() == [False, True, True, False, False, False, False, False]
+    # Frame 4 has jumped; 6 is unknown, so that 5 and 7 lack a neighbour, as the ends do.
+    assert still_frames(detected).tolist() == [False, True, True, True, False, False, False, False]
 
 
 def test_jitter_of_noise_and_of_steady_motion():
