@@ -161,8 +161,10 @@ def atlas(
 
 def _cloud(random: np.random.Generator, side: int, scales: tuple[int, ...]) -> Float[np.ndarray, "H W 1"]:
     """Noise of unit deviation with features of these sizes, pixels."""
-    total = sum(gaussian_filter(random.standard_normal((side, side)), scale, mode="wrap") * scale for scale in scales)
-    return (total / np.std(total))[..., None]
+    total = np.zeros((side, side))
+    for scale in scales:
+        total += gaussian_filter(random.standard_normal((side, side)), scale, mode="wrap") * scale
+    return (total / total.std())[..., None]
 
 
 def background(size: int, random: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
@@ -179,7 +181,7 @@ def background(size: int, random: np.random.Generator) -> Float[np.ndarray, "H W
             x += width + 1
         wall[top + 62 : top + 66] = 0.12
     blurred = gaussian_filter(wall, (1.2, 1.2, 0))
-    return np.clip(zoom(blurred, (size / side, size / side, 1), order=1), 0, 1)
+    return np.clip(np.asarray(zoom(blurred, (size / side, size / side, 1), order=1)), 0, 1)
 
 
 def lighting(share: float, phase: float) -> Lighting:
@@ -190,7 +192,7 @@ def lighting(share: float, phase: float) -> Lighting:
     dim = 1.0 - 0.35 * (_ease((share - 0.52) / 0.02) - _ease((share - 0.80) / 0.08))
     turn = math.radians(-35 + 60 * math.sin(2 * math.pi * share * 0.8 + phase))
     warm = 0.06 * math.sin(2 * math.pi * share + 2 * phase)
-    key = tuple(dim * level for level in (0.72 + warm, 0.69, 0.66 - warm))
+    key = (dim * (0.72 + warm), dim * 0.69, dim * (0.66 - warm))
     lamps = (
         DirectionalLight((math.sin(turn), -0.55, -math.cos(turn)), key, wrap=0.05),
         DirectionalLight((0.8, -0.1, -0.6), (0.13, 0.15, 0.18), wrap=0.4),

@@ -86,7 +86,7 @@ def _detect(image: Float[np.ndarray, "H W 3"]) -> Observation | None:
 
 def _stacked(cameras: list[Camera]) -> Camera:
     names = ("rotation", "translation", "focal", "center")
-    return Camera(*(torch.stack([getattr(camera, name) for camera in cameras]) for name in names), cameras[0].size)
+    return replace(cameras[0], **{name: torch.stack([getattr(camera, name) for camera in cameras]) for name in names})
 
 
 def rows_of(track: Track, rows: slice | np.ndarray) -> tuple[FlameParams, Camera, torch.Tensor | None]:

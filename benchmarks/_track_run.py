@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -56,7 +57,7 @@ def run(command: list[str], *, log: Path, kill_after: float | None = None) -> Ru
         process = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True)
     timer = None
     if kill_after is not None:
-        timer = threading.Timer(kill_after, os.kill, (process.pid, signal.SIGKILL))
+        timer = threading.Timer(kill_after, _kill, (process.pid,))
         timer.start()
     # `wait4` tells what this process took; `getrusage` would tell the most of all children so far.
     _, status, usage = os.wait4(process.pid, 0)
@@ -67,6 +68,12 @@ def run(command: list[str], *, log: Path, kill_after: float | None = None) -> Ru
     unit = 2**20 if sys.platform == "darwin" else 2**10
     tail = log.read_text(errors="replace")[-2000:]
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, process.returncode, tail)
+
+
+def _kill(process: int) -> None:
+    # It may have ended a moment ago.
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def prefix(clip: Path, count: int, path: Path, *, fps: float) -> Path:
