@@ -44,10 +44,10 @@ def function(clip: Path, out: Path, *, landmarks_only: bool = False) -> list[str
     return [sys.executable, "-c", _FUNCTION, str(clip), str(out), "true" if landmarks_only else "false"]
 
 
-def cli(clip: Path, out: Path, *, landmarks_only: bool = False) -> list[str]:
+def cli(clip: Path, out: Path, *, landmarks_only: bool = False, pictures: bool = True) -> list[str]:
     """What a user types."""
-    command = [sys.executable, "-m", "flamehead", "track", str(clip), "--out", str(out)]
-    return [*command, "--landmarks-only"] if landmarks_only else command
+    flags = [*(["--landmarks-only"] if landmarks_only else []), *([] if pictures else ["--no-pictures"])]
+    return [sys.executable, "-m", "flamehead", "track", str(clip), "--out", str(out), *flags]
 
 
 def run(command: list[str], *, log: Path, kill_after: float | None = None) -> Run:
