@@ -9,7 +9,7 @@ export OMP_NUM_THREADS := 1
 PARALLEL := -n 2 --dist loadfile
 OUT ?= demo
 
-.PHONY: demo test triton check shapes base-test clean
+.PHONY: demo test node triton check shapes base-test clean
 
 demo: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/flamehead demo --out $(OUT)
@@ -17,6 +17,11 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest $(PARALLEL)
 	$(MAKE) triton
+
+# Programs of npm that some tests ask for a second opinion; those tests skip where there is no npm, or nothing here.
+NODE_PACKAGES := gltf-validator@2.0.0-dev.3.10 three@0.187.0
+node:
+	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .node $(NODE_PACKAGES); fi
 
 # The kernels for CUDA, interpreted on the CPU: the variable must be set before triton is imported, so in a run of its
 # own. Where triton is not installed (it has no wheels for macOS and Windows) there is nothing to run.
@@ -68,4 +73,4 @@ base-test: .venv-base/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-base demo
+	rm -rf .venv .venv-base .node demo

@@ -1,6 +1,8 @@
 """What several rooms test with: a picture whose landmarks are known exactly, and the skipping of what is absent."""
 
 import importlib.util
+import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,14 +11,25 @@ import pytest
 import torch
 
 SIZE, FOCAL = (240, 300), 400.0
+NODE_MODULES = Path(os.environ.get("FLAMEHEAD_NODE_MODULES", Path(__file__).parents[1] / ".node/node_modules"))
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that need the detector skip where it is not installed."""
+    """Tests that need the detector or a program of npm skip where it is not installed."""
+    for item in items:
+        wanted = item.get_closest_marker("node")
+        if wanted and not (shutil.which("node") and all((NODE_MODULES / name).is_dir() for name in wanted.args)):
+            item.add_marker(pytest.mark.skip(reason=f"needs Node.js and {', '.join(wanted.args)}; `make node`"))
     if importlib.util.find_spec("mediapipe") is None:
         for item in items:
             if item.get_closest_marker("detect"):
                 item.add_marker(pytest.mark.skip(reason="mediapipe is not installed"))
+
+
+@pytest.fixture(scope="session")
+def node_modules():
+    """Where npm packages are; tests that use it are marked `node`."""
+    return NODE_MODULES
 
 
 @dataclass(frozen=True)

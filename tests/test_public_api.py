@@ -12,7 +12,7 @@ AssetNotFound Camera Fit Flame FlameOutput FlameParams FlameheadError FrameStatu
 LandmarkFitSettings MissingExtra NoFaceFound Observation PointFit RegisteredFit ScanFit Track UnsafeFile __version__
 detect_face detect_faces fit_image fit_landmarks fit_points fit_registered fit_scan landmark_error_percent
 load_flame load_params load_track overlay_sheet read_image read_landmarks save_fit save_image_fit save_scan_fit
-save_track write_image
+save_track track_video write_image
 """.split()
 
 

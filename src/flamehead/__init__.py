@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from flamehead.model import Flame, FlameOutput, load_flame
     from flamehead.pipeline import ImageFit, fit_image, save_image_fit
     from flamehead.pipeline_scan import ScanFit, fit_scan, save_scan_fit
+    from flamehead.pipeline_track import track_video
     from flamehead.render import overlay_sheet
 
 __version__ = "0.1.0"
@@ -87,6 +88,7 @@ _HOME = {
     "save_image_fit": "pipeline",
     "save_scan_fit": "pipeline_scan",
     "save_track": "io",
+    "track_video": "pipeline_track",
     "write_image": "io",
 }
 """The room of each public name; a room is imported when one of its names is first used.
@@ -133,6 +135,7 @@ __all__ = [
     "save_image_fit",
     "save_scan_fit",
     "save_track",
+    "track_video",
     "write_image",
 ]
 

@@ -71,7 +71,7 @@ def test_other_commands_read_folders(run, tracked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--to", "maya", "--out", "x"], "--to is 'maya'; choose one of 'metrical'"),
+        (["--to", "maya", "--out", "x"], "--to is 'maya'; choose one of 'blender'"),
         (["--to", "track", "--out", "x"], "name it with .npz"),
         (["--to", "metrical", "--out", "x", "--motion", "head"], "--motion belongs to --to track"),
         (["--to", "flashavatar", "--out", "x", "--size", "256"], "512 x 512 only"),

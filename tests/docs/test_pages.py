@@ -29,7 +29,11 @@ def _runnable() -> list:
     codes = {page: _code(page) for page in PAGES}
     return [
         pytest.param(
-            code, id=page.stem, marks=needs_mediapipe if "fit_image(" in code or "detect_face(" in code else []
+            code,
+            id=page.stem,
+            marks=needs_mediapipe
+            if any(f"{name}(" in code for name in ("fit_image", "detect_face", "track_video"))
+            else [],
         )
         for page, code in codes.items()
         if code

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
+    from flamehead.cli.track import TrackVideo
     from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
@@ -63,13 +64,14 @@ def _parsed(
 ) -> (
     Demo
     | FitPhotos
+    | TrackVideo
     | FitScan
     | Pose
     | Render
-    | Export
     | IdentifyPhotos
     | EncodePhotos
     | Convert
+    | Export
     | Evaluate
     | Warmup
     | Assets
@@ -88,6 +90,7 @@ def _parsed(
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
+    from flamehead.cli.track import TrackVideo
     from flamehead.cli.warmup import Warmup
 
     if list(arguments) == ["--version"]:
@@ -99,6 +102,7 @@ def _parsed(
     commands = (
         Annotated[Demo, name("demo")]
         | Annotated[FitPhotos, name("fit")]
+        | Annotated[TrackVideo, name("track")]
         | Annotated[FitScan, name("scan")]
         | Annotated[Pose, name("pose")]
         | Annotated[Render, name("render")]

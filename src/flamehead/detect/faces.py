@@ -21,7 +21,7 @@ from flamehead.geometry.landmark_sets import MEDIAPIPE_MIRROR
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["detect_face", "detect_faces"]
+__all__ = ["detect_face", "detect_faces", "upright_window"]
 
 _log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ def _settle(picture: Image.Image, rough: _Face, *, turn: float = 0.0) -> _Face |
     """Repeat the accurate look until the crop is right; a first look is rough at a border or on a small face."""
     face = rough
     for _ in range(3):
-        windows = [_upright_window(face.points, zoom, turn=turn) for zoom in (2.0, 2.6)]
+        windows = [upright_window(face.points, zoom, turn=turn) for zoom in (2.0, 2.6)]
         seen = _see(picture, windows[0]) or _see(picture, windows[1])
         if seen is None:
             return None
@@ -252,7 +252,7 @@ def _central(meshes: list[Float[np.ndarray, "478 2"]]) -> Float[np.ndarray, "478
     return best if best is not None and distance(best) < _FINE / 5 else None
 
 
-def _upright_window(points: Float[np.ndarray, "478 2"], zoom: float, *, turn: float = 0.0) -> Window:
+def upright_window(points: Float[np.ndarray, "478 2"], zoom: float, *, turn: float = 0.0) -> Window:
     """A window around a face whose x axis runs from the right eye to the left one."""
     across = points[[263, 362]].mean(axis=0) - points[[33, 133]].mean(axis=0)
     angle = math.atan2(across[1], across[0])

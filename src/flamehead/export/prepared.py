@@ -152,7 +152,7 @@ def _exported_rows(track: Track) -> tuple[slice, tuple[str, ...]]:
     unseen = int((inside != FrameStatus.TRACKED).sum())
     if unseen:
         notes.append(
-            f"In {unseen} of the exported frames the face was not seen; their heads are bridged, or the nearest tracked."
+            f"In {unseen} of the exported frames the face was not seen; their heads are bridged or the nearest seen."
         )
     if track.scene is not None and len(np.unique(track.scene[first : last + 1])) > 1:
         notes.append("The track has several shots, which the exported files do not tell apart.")

@@ -11,17 +11,15 @@ from jaxtyping import Float
 from flamehead._types import StrPath
 from flamehead.data import Track
 from flamehead.errors import InputError
-from flamehead.io import read_image, read_video
+from flamehead.io.frames import FrameSource, open_frames
 
 __all__ = ["source_frames"]
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def source_frames(track: Track, path: StrPath | None = None) -> Iterator[tuple[int, Float[np.ndarray, "H W 3"]]]:
     """Rows of a track with their pictures, from the video or the folder of pictures that was tracked.
 
-    The pictures of a folder are taken in the order of their names; `Track.frames` counts them from 0.
+    The pictures are read as the tracker reads them, by `flamehead.io.open_frames`.
 
     Args:
         track: The track.
@@ -37,9 +35,15 @@ def source_frames(track: Track, path: StrPath | None = None) -> Iterator[tuple[i
             f"There is no video or folder {str(place)!r}, which the track was made from; name it by source."
         )
     row_of = {int(frame): row for row, frame in enumerate(track.frames)}
-    last = max(row_of, default=-1)
-    if place.is_dir():
-        files = sorted(file for file in place.iterdir() if file.suffix.lower() in _SUFFIXES)
-        return ((row_of[i], read_image(file)) for i, file in enumerate(files[: last + 1]) if i in row_of)
-    found = read_video(place, start=int(min(row_of, default=0)), stop=last + 1)
-    return ((row_of[frame.index], frame.image) for frame in found if frame.index in row_of)
+    if not row_of:
+        return iter(())
+    return _read(open_frames(place), row_of)
+
+
+def _read(source: FrameSource, row_of: dict[int, int]) -> Iterator[tuple[int, Float[np.ndarray, "H W 3"]]]:
+    last = max(row_of)
+    for frame in source.read(int(np.searchsorted(source.frames, min(row_of)))):
+        if frame.frame > last:
+            return
+        if frame.frame in row_of:
+            yield row_of[frame.frame], frame.pixels.astype(np.float32) / np.float32(255)

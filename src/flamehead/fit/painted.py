@@ -78,6 +78,7 @@ def paint_head(
     *,
     region: str | None = "face",
     samples: int = 1,
+    vertices: Float[torch.Tensor, "V 3"] | None = None,
 ) -> PaintedHead:
     """Draw a head as the photometric fit sees it, which is with one sample for each pixel; no gradients.
 
@@ -90,6 +91,7 @@ def paint_head(
         light: Harmonics in the camera's frame; None shows the albedo, "shading off".
         region: Part of the head that is painted; the rest hides what is behind it. None is all of it.
         samples: Along each axis of a pixel.
+        vertices: The posed head, for one that more than `params` moves, such as eyelids.
 
     Raises:
         InputError: The model has no such region, or the camera has no perspective.
@@ -97,7 +99,7 @@ def paint_head(
     if camera.orthographic:
         raise InputError("A head can be painted by a pinhole camera only; give the camera of the photometric fit.")
     with torch.no_grad():
-        world = flame(params).vertices.cpu().float()
+        world = (flame(params).vertices if vertices is None else vertices).cpu().float()
     points = world @ camera.rotation.cpu().float().mT + camera.translation.cpu().float()
     focal, center = samples * camera.focal.cpu().float(), samples * camera.center.cpu().float()
     size = (samples * camera.size[0], samples * camera.size[1])

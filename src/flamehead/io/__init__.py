@@ -1,6 +1,7 @@
 """Pictures, videos, meshes, landmarks and our own results on disk; every file is written whole or not at all."""
 
 from flamehead._atomic import atomic_folder, atomic_path
+from flamehead.io.frames import FrameSource, Place, SourceFrame, open_frames
 from flamehead.io.images import read_focal, read_image, write_grey16, write_image
 from flamehead.io.landmarks import read_landmarks, write_landmarks
 from flamehead.io.meshes import Mesh, read_mesh, write_obj, write_ply
@@ -13,9 +14,12 @@ from flamehead.io.uv_maps import UvMap
 from flamehead.io.video import VideoFrame, VideoInfo, describe_video, read_video, write_video
 
 __all__ = [
+    "FrameSource",
     "Mesh",
+    "Place",
     "SavedAppearance",
     "SavedFit",
+    "SourceFrame",
     "UvMap",
     "VideoFrame",
     "VideoInfo",
@@ -25,6 +29,7 @@ __all__ = [
     "is_track_file",
     "load_params",
     "load_track",
+    "open_frames",
     "read_focal",
     "read_image",
     "read_landmarks",

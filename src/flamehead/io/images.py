@@ -17,7 +17,7 @@ from flamehead.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["read_focal", "read_image", "write_grey16", "write_image"]
+__all__ = ["BROKEN_EXIF", "open_picture", "read_focal", "read_image", "write_grey16", "write_image"]
 
 MAX_PIXELS = 170_000_000
 """Beyond this a picture is refused: as float32 RGB it would take more than 2 GB."""
@@ -38,7 +38,7 @@ _MAGIC = {
     b"\xff\xd8\xff": "a JPEG that is cut off or damaged",
     b"\x89PNG": "a PNG that is cut off or damaged",
 }
-_BROKEN_EXIF = (ValueError, TypeError, KeyError, SyntaxError, OSError, EOFError, IndexError, ArithmeticError)
+BROKEN_EXIF = (ValueError, TypeError, KeyError, SyntaxError, OSError, EOFError, IndexError, ArithmeticError)
 
 
 def read_image(path: str | Path) -> Float[np.ndarray, "H W 3"]:
@@ -61,7 +61,7 @@ def read_image(path: str | Path) -> Float[np.ndarray, "H W 3"]:
     with warnings.catch_warnings():
         # Pillow warns about large pictures and odd metadata; `_open` states our own limit as an error.
         warnings.simplefilter("ignore")
-        with _open(path) as image:
+        with open_picture(path) as image:
             _decode(image, path)
             return _to_float(_upright(image), path)
 
@@ -78,11 +78,11 @@ def read_focal(path: str | Path) -> float | None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with _open(Path(path)) as image:
+        with open_picture(Path(path)) as image:
             try:
                 tags = image.getexif().get_ifd(_EXIF_IFD)
                 focal = _focal_from_tags(tags, image.size)
-            except _BROKEN_EXIF:
+            except BROKEN_EXIF:
                 return None
     if focal is None or not 0.3 * max(image.size) < focal < 30 * max(image.size):
         return None
@@ -134,7 +134,7 @@ def write_grey16(path: str | Path, values: UInt16[np.ndarray, "H W"]) -> None:
         Image.fromarray(values).save(temporary)
 
 
-def _open(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
     """Open without decoding the pixels, after every check that needs no decoding."""
     from PIL import Image, UnidentifiedImageError
 
@@ -215,7 +215,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
     try:
         return ImageOps.exif_transpose(image)
-    except _BROKEN_EXIF:
+    except BROKEN_EXIF:
         # The pixels are already decoded, so only the metadata are broken: take the picture as stored.
         return image
 

@@ -7,8 +7,6 @@ vertex colours in it are linear light. OBJ counts v from the bottom, as we do, a
 from __future__ import annotations
 
 import io
-import json
-import struct
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,16 +20,17 @@ from flamehead._srgb import decode
 from flamehead._types import StrPath
 from flamehead.errors import InputError
 from flamehead.geometry.normals import vertex_normals
+from flamehead.io.glb import GlbBuffer, glb_bytes, split_seams
 from flamehead.io.meshes import check_mesh
 from flamehead.io.uv_maps import UvMap
 
-__all__ = ["write_glb", "write_textured_obj"]
+__all__ = ["embedded_picture", "png_bytes", "write_glb", "write_textured_obj"]
 
 Points: TypeAlias = Float[Tensor, "V 3"] | Float[np.ndarray, "V 3"]
 Triangles: TypeAlias = Int[Tensor, "F 3"] | Int[np.ndarray, "F 3"]
 
-_FLOAT, _UINT, _VERTEX_DATA, _INDEX_DATA = 5126, 5125, 34962, 34963
-_CLAY = [0.6, 0.55, 0.5, 1.0]
+CLAY = [0.6, 0.55, 0.5, 1.0]
+"""Linear colour of a head that has no other."""
 
 
 def write_glb(
@@ -66,12 +65,12 @@ def write_glb(
         columns["COLOR_0"] = decode(paint)
     if uv_map is not None:
         _check_uv(path, uv_map, triangles)
-        rows, uv_rows, triangles = _split_seams(triangles, uv_map.faces)
+        rows, uv_rows, triangles = split_seams(triangles, uv_map.faces)
         columns = {name: column[rows] for name, column in columns.items()}
         columns["TEXCOORD_0"] = uv_map.uv[uv_rows] * [1.0, -1.0] + [0.0, 1.0]
     chunks = [np.ascontiguousarray(column, dtype="<f4") for column in columns.values()]
     chunks.append(np.ascontiguousarray(triangles, dtype="<u4").reshape(-1))
-    data = _glb(list(columns), chunks, None if picture is None else _png(path, picture))
+    data = _glb(list(columns), chunks, None if picture is None else png_bytes(path, picture))
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
@@ -112,7 +111,7 @@ def write_textured_obj(
     if uv_map.picture is not None:
         picture, material = path.with_name(picture_name or f"{path.stem}.png"), path.with_suffix(".mtl")
         with atomic_path(picture) as temporary:
-            temporary.write_bytes(_png(path, uv_map.picture))
+            temporary.write_bytes(png_bytes(path, uv_map.picture))
         with atomic_path(material) as temporary:
             temporary.write_text(f"newmtl head\nKd 1 1 1\nKs 0 0 0\nmap_Kd {picture.name}\n", encoding="utf-8")
         header = f"mtllib {material.name}\nusemtl head\n"
@@ -139,16 +138,8 @@ def _check_uv(path: StrPath, uv_map: UvMap, triangles: Int[np.ndarray, "F 3"]) -
         )
 
 
-def _split_seams(
-    triangles: Int[np.ndarray, "F 3"], uv_faces: Int[np.ndarray, "F 3"]
-) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"], Int[np.ndarray, "F 3"]]:
-    """One row for each pair of vertex and uv that occurs, ordered by vertex, and the triangles in these rows."""
-    pairs = np.stack([triangles.reshape(-1), uv_faces.reshape(-1)], axis=1)
-    rows, corners = np.unique(pairs, axis=0, return_inverse=True)
-    return rows[:, 0], rows[:, 1], corners.reshape(-1, 3)
-
-
-def _png(path: StrPath, picture: Float[np.ndarray, "H W 3"]) -> bytes:
+def png_bytes(path: StrPath, picture: Float[np.ndarray, "H W 3"]) -> bytes:
+    """A picture, sRGB in [0, 1], as a PNG file; `path` is what an error names."""
     from PIL import Image
 
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype.kind != "f" or not np.isfinite(picture).all():
@@ -161,33 +152,17 @@ def _png(path: StrPath, picture: Float[np.ndarray, "H W 3"]) -> bytes:
 
 
 def _glb(names: list[str], chunks: list[np.ndarray], png: bytes | None) -> bytes:
-    """The container (glTF 2.0, section 4.4): a JSON chunk and a binary one, each padded to four bytes."""
-    blobs = [chunk.tobytes() for chunk in chunks] + ([] if png is None else [png])
-    views, accessors, offset = [], [], 0
-    for number, blob in enumerate(blobs):
-        view: dict[str, Any] = {"buffer": 0, "byteOffset": offset, "byteLength": len(blob)}
-        if number < len(chunks):
-            chunk, index = chunks[number], number == len(names)
-            view["target"] = _INDEX_DATA if index else _VERTEX_DATA
-            kind = "SCALAR" if index else f"VEC{chunk.shape[1]}"
-            accessors.append(
-                {
-                    "bufferView": number,
-                    "componentType": _UINT if index else _FLOAT,
-                    "count": len(chunk),
-                    "type": kind,
-                }
-            )
-        views.append(view)
-        offset += -(-len(blob) // 4) * 4
-    accessors[0] |= {"min": chunks[0].min(0).tolist(), "max": chunks[0].max(0).tolist()}
+    buffer = GlbBuffer()
+    attributes = {
+        name: buffer.add(chunk, use="vertices", bounds=name == "POSITION")
+        for name, chunk in zip(names, chunks[:-1], strict=True)
+    }
     base: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
     if png is not None:
         base["baseColorTexture"] = {"index": 0}
     elif "COLOR_0" not in names:
-        base["baseColorFactor"] = _CLAY
-    attributes = {name: number for number, name in enumerate(names)}
-    primitive = {"attributes": attributes, "indices": len(names), "material": 0}
+        base["baseColorFactor"] = CLAY
+    primitive = {"attributes": attributes, "indices": buffer.add(chunks[-1], use="triangles"), "material": 0}
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "flamehead"},
         "scene": 0,
@@ -195,19 +170,16 @@ def _glb(names: list[str], chunks: list[np.ndarray], png: bytes | None) -> bytes
         "nodes": [{"mesh": 0, "name": "head"}],
         "meshes": [{"primitives": [primitive], "name": "head"}],
         "materials": [{"pbrMetallicRoughness": base, "doubleSided": True}],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": offset}],
     }
     if png is not None:
-        document |= {
-            "textures": [{"source": 0, "sampler": 0}],
-            "samplers": [{"magFilter": 9729, "minFilter": 9987}],
-            "images": [{"bufferView": len(chunks), "mimeType": "image/png"}],
-        }
-    text = json.dumps(document, separators=(",", ":")).encode("ascii")
-    text += b" " * (-len(text) % 4)
-    binary = b"".join(blob + b"\0" * (-len(blob) % 4) for blob in blobs)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    head = struct.pack("<4sII", b"glTF", 2, total)
-    return head + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+        document |= embedded_picture(buffer, png)
+    return glb_bytes(document, buffer)
+
+
+def embedded_picture(buffer: GlbBuffer, png: bytes) -> dict[str, Any]:
+    """The parts of a document that make a PNG texture number 0, with mip levels."""
+    return {
+        "textures": [{"source": 0, "sampler": 0}],
+        "samplers": [{"magFilter": 9729, "minFilter": 9987}],
+        "images": [{"bufferView": buffer.add_file(png), "mimeType": "image/png"}],
+    }

@@ -22,6 +22,7 @@ from flamehead.render.shade import STUDIO, DirectionalLight, Lighting, PointLigh
 from flamehead.render.sheet import overlay_sheet
 from flamehead.render.srgb import decode_srgb, encode_srgb
 from flamehead.render.texture import Texture, sample_texture, texture_level
+from flamehead.render.timeline import Band, Curve, timeline
 from flamehead.render.turntable import orbit_camera, swing, tile, turntable
 from flamehead.render.views import Crop, side_view
 from flamehead.render.warm import warmup
@@ -34,9 +35,11 @@ __all__ = [
     "STUDIO",
     "UNLIT",
     "Background",
+    "Band",
     "ColorMap",
     "Colors",
     "Crop",
+    "Curve",
     "DirectionalLight",
     "Drawing",
     "Lighting",
@@ -76,6 +79,7 @@ __all__ = [
     "swing",
     "texture_level",
     "tile",
+    "timeline",
     "to_screen",
     "turn_light",
     "turntable",

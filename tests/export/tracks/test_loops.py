@@ -11,7 +11,7 @@ from flamehead import load_flame
 from flamehead.export._loops import boundary_loops, mouth_triangles, zip_loop
 from flamehead.raster.edges import edges_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("FLAMEHEAD_DEV_DATA", ROOT.parent / "shared" / "data"))
 TEMPLATE = DATA / "flame_files" / "head_template_mesh.obj"
 

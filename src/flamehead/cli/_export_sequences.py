@@ -1,0 +1,39 @@
+"""`flamehead export --to obj|ply`: every frame as a mesh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from flamehead.cli._exported import Exported, surface_of
+
+if TYPE_CHECKING:
+    from flamehead.cli.export import Export
+
+__all__ = ["write_obj", "write_ply"]
+
+
+def write_obj(command: Export, found: Exported) -> list[Path]:
+    """A folder of OBJ files with texture coordinates."""
+    return _write(command, found, "obj")
+
+
+def write_ply(command: Export, found: Exported) -> list[Path]:
+    """A folder of PLY files with vertex colours."""
+    return _write(command, found, "ply")
+
+
+def _write(command: Export, found: Exported, kind: Literal["obj", "ply"]) -> list[Path]:
+    from flamehead.export import write_sequence
+
+    write_sequence(
+        command.out,
+        found.flame,
+        found.params,
+        kind=kind,
+        times=found.times,
+        eyelids=found.eyelids,
+        offsets=found.offsets,
+        uv_map=surface_of(command, found) if kind == "obj" else None,
+    )
+    return [command.out]

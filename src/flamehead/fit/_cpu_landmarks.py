@@ -1,0 +1,170 @@
+"""Landmarks and their derivatives in numba: `landmark_model.landmark_points`, for those who ask all the time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flamehead._compile import compiled
+
+__all__ = ["landmarks_with_jacobian"]
+
+
+@compiled(nogil=True, error_model="numpy")
+def _turned(r, rotation, jacobian):
+    """Rotation matrix of an axis-angle vector, and the left Jacobian of the exponential (Sola, 2018, equation 145)."""
+    x, y, z = r[0], r[1], r[2]
+    t2 = x * x + y * y + z * z
+    t = math.sqrt(t2)
+    if t < 1e-3:
+        a, b, c = 1.0 - t2 / 6.0, 0.5 - t2 / 24.0, 1.0 / 6.0 - t2 / 120.0
+    else:
+        half = math.sin(0.5 * t) / t
+        a, b, c = math.sin(t) / t, 2.0 * half * half, (t - math.sin(t)) / (t * t2)
+    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    for i in range(3):
+        for j in range(3):
+            square = k[i, 0] * k[0, j] + k[i, 1] * k[1, j] + k[i, 2] * k[2, j]
+            unit = 1.0 if i == j else 0.0
+            rotation[i, j] = unit + a * k[i, j] + b * square
+            jacobian[i, j] = unit + b * k[i, j] + c * square
+
+
+@compiled(nogil=True, error_model="numpy")
+def _multiply(a, b, out):
+    for i in range(3):
+        for j in range(b.shape[1]):
+            out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def _dot(a, b):
+    total = 0.0
+    for k in range(b.shape[0]):
+        total += a[k] * b[k]
+    return total
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _add_row(row, values, factor):
+    for k in range(values.shape[0]):
+        row[k] += factor * values[k]
+
+
+@compiled(nogil=True, error_model="numpy")
+def _cross_into(out, row, axis, lever):
+    """Add `axis x lever` to three entries."""
+    out[0, row] += axis[1] * lever[2] - axis[2] * lever[1]
+    out[1, row] += axis[2] * lever[0] - axis[0] * lever[2]
+    out[2, row] += axis[0] * lever[1] - axis[1] * lever[0]
+
+
+@compiled(nogil=True, error_model="numpy")
+def landmarks_with_jacobian(
+    joint_of, row_of, template, basis, pose_basis, weight, joints_template, joints_basis, parents, coefficients, root,
+    turns, translation, points, jacobian,
+):  # fmt: skip
+    """Fill in the points (L, 3) and, unless it is empty, the Jacobian (L, 3, C + 16) with the columns of `Columns`.
+
+    Args:
+        joint_of, row_of: joint and landmark of each share, (P).
+        template, basis, pose_basis, weight: of the shares: (P, 3), (P, 3, C), (P, 3, D) and (P).
+        joints_template, joints_basis, parents: of the joints.
+        coefficients: shape and expression.
+        root: matrix of the root.
+        turns: axis-angle vectors of the other joints, (J - 1, 3).
+        translation: metres.
+        points, jacobian: outputs.
+    """
+    n_joints, n = len(parents), len(coefficients)
+    local, world = np.empty((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
+    tangents, axes = np.zeros((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
+    rest, position = np.empty((n_joints, 3)), np.empty((n_joints, 3))
+    moved, drift = np.zeros((n_joints, 3, n)), np.zeros((n_joints, 3, n))
+    feature = np.empty(9 * n_joints - 9)
+    local[0] = root
+    tangents[0] = np.eye(3)
+    for j in range(1, n_joints):
+        _turned(turns[j - 1], local[j], tangents[j])
+        for i in range(9):
+            feature[9 * j - 9 + i] = local[j, i // 3, i % 3] - (1.0 if i % 4 == 0 else 0.0)
+    offset = np.empty((3, 1))
+    turned = np.empty((3, 1))
+    for j in range(n_joints):
+        for i in range(3):
+            rest[j, i] = joints_template[j, i] + _dot(joints_basis[j, i], coefficients)
+        parent = parents[j]
+        if parent < 0:
+            world[j], position[j], axes[j] = local[j], rest[j], tangents[j]
+            moved[j] = joints_basis[j]
+        else:
+            _multiply(world[parent], local[j], world[j])
+            _multiply(world[parent], tangents[j], axes[j])
+            offset[:, 0] = rest[j] - rest[parent]
+            _multiply(world[parent], offset, turned)
+            position[j] = position[parent] + turned[:, 0]
+            for i in range(3):
+                moved[j, i] = moved[parent, i]
+                for k in range(3):
+                    _add_row(moved[j, i], joints_basis[j, k] - joints_basis[parent, k], world[parent, i, k])
+        for i in range(3):
+            drift[j, i] = moved[j, i]
+            for k in range(3):
+                _add_row(drift[j, i], joints_basis[j, k], -world[j, i, k])
+    for line in range(points.shape[0]):
+        points[line] = translation
+    with_jacobian = jacobian.size > 0
+    if with_jacobian:
+        jacobian[:] = 0.0
+        for line in range(points.shape[0]):
+            for i in range(3):
+                jacobian[line, i, n + i] = 1.0
+    # Where each joint's columns begin, and how many it has; the eyes turn about two axes only.
+    first = (n + 3, n + 13, n + 6, n + 9, n + 11)
+    counts = (3, 3, 3, 2, 2)
+    change = np.zeros((n_joints, 3, 9))
+    product = np.empty((3, 3))
+    for j in range(1, n_joints):
+        for m in range(3):
+            x, y, z = tangents[j, 0, m], tangents[j, 1, m], tangents[j, 2, m]
+            _multiply(np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]), local[j], product)
+            for i in range(9):
+                change[j, m, i] = product[i // 3, i % 3]
+    y_rest, share, lever, column = np.empty((3, 1)), np.empty((3, 1)), np.empty(3), np.empty(3)
+    for p in range(len(joint_of)):
+        j, line, w = joint_of[p], row_of[p], weight[p]
+        for i in range(3):
+            y_rest[i, 0] = template[p, i] + _dot(basis[p, i], coefficients) + _dot(pose_basis[p, i], feature)
+        _multiply(world[j], y_rest, share)
+        for i in range(3):
+            along = position[j, i]
+            for k in range(3):
+                along -= world[j, i, k] * rest[j, k]
+            share[i, 0] += w * along
+            points[line, i] += share[i, 0]
+        if not with_jacobian:
+            continue
+        out = jacobian[line]
+        for i in range(3):
+            for k in range(3):
+                _add_row(out[i, :n], basis[p, k], world[j, i, k])
+            _add_row(out[i, :n], drift[j, i], w)
+        for joint in range(n_joints):
+            hangs, up = False, j
+            while up >= 0:
+                hangs |= up == joint
+                up = parents[up]
+            for m in range(counts[joint]):
+                at = first[joint] + m
+                if joint > 0:
+                    for i in range(3):
+                        column[i] = _dot(pose_basis[p, i, 9 * joint - 9 : 9 * joint], change[joint, m])
+                    for i in range(3):
+                        out[i, at] += (
+                            world[j, i, 0] * column[0] + world[j, i, 1] * column[1] + world[j, i, 2] * column[2]
+                        )
+                if hangs:
+                    for i in range(3):
+                        lever[i] = share[i, 0] - w * position[joint, i]
+                    _cross_into(out, at, axes[joint, :, m], lever)
