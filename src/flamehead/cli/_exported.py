@@ -63,7 +63,7 @@ def open_exported(command: Export) -> Exported:
     saved = open_saved(path, flame)
     track = load_track(path) if is_track_file(path) else None
     count = max(1, saved.params.root[..., 0].numel())
-    times = np.arange(count) / command.fps if track is None else track.times
+    times = np.arange(count) / (command.fps or 25.0) if track is None else track.times
     return Exported(path, flame, saved, track, times, load_arrays(path).get("offsets"))
 
 

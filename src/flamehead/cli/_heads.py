@@ -48,10 +48,14 @@ def is_builtin(flame: Flame) -> bool:
 
 
 def open_saved(path: Path, flame: Flame) -> SavedFit:
-    """A saved fit that belongs to the model."""
-    from flamehead.formats import check_fingerprint
-    from flamehead.io import load_params
+    """A saved fit that belongs to the model, or the heads of a track where a folder or a VHAP npz is named."""
+    from flamehead.formats import check_fingerprint, is_track, open_track
+    from flamehead.io import SavedFit, is_track_file, load_params
 
+    if is_track(path) and not is_track_file(path):
+        track = open_track(path, flame)
+        said = " ".join((f"{len(track)} frames of {path}.", *track.warnings))
+        return SavedFit(track.params, track.camera, track.fingerprint, flame.arrays.source, said, format_version=2)
     saved = load_params(path)
     try:
         check_fingerprint(saved, flame)
