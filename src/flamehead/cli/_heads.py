@@ -120,10 +120,9 @@ def load_texture(texture: str, flame: Flame, uv: Path | None) -> UvMap:
     if texture == "mean":
         if not is_builtin(flame):
             raise InputError("Only the built-in head has a texture of its own; give FLAME_texture.npz or a picture.")
-        from flamehead.builtin.albedo_space import builtin_albedo, decode
+        from flamehead.export import built_in_texture
 
-        albedo = builtin_albedo()
-        return UvMap(albedo.uv, albedo.uv_faces, decode(albedo, []))  # pyright: ignore[reportArgumentType]
+        return built_in_texture()
     path = Path(texture)
     if path.suffix.lower() == ".npz":
         from flamehead.assets import read_texture

@@ -17,16 +17,17 @@ from flamehead.export.flashavatar import export_flashavatar
 from flamehead.export.folders import Exported
 from flamehead.export.gaussian_avatars import export_gaussian_avatars, export_vhap
 from flamehead.export.gltf import write_gltf_rig
-from flamehead.export.head_motion import fold_neck, move_pose, move_track
 from flamehead.export.html import write_html
 from flamehead.export.insta import export_insta
 from flamehead.export.masks import MaskSettings
 from flamehead.export.metrical import export_metrical
-from flamehead.export.motion import Motion, joint_shift, motion_of
 from flamehead.export.prepared import CropSettings
 from flamehead.export.rig import Rig, build_rig, expression_names
+from flamehead.export.rig_motion import Motion, joint_shift, motion_of
+from flamehead.export.rigid_motion import fold_neck, move_pose, move_track
 from flamehead.export.sequence import write_sequence
 from flamehead.export.sources import source_frames
+from flamehead.export.texture import built_in_texture
 from flamehead.export.usd import write_usd
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "arkit_rig",
     "arkit_take",
     "build_rig",
+    "built_in_texture",
     "export_flashavatar",
     "export_gaussian_avatars",
     "export_insta",

@@ -21,7 +21,6 @@ from flamehead._types import StrPath
 from flamehead.data import Camera, FlameParams, Track
 from flamehead.errors import InputError
 from flamehead.export.folders import Exported, fresh_folder, write_report
-from flamehead.export.head_motion import move_pose
 from flamehead.export.masks import MaskSettings, Surface, feathered, surface_of
 from flamehead.export.pictures import over_color, write_grey
 from flamehead.export.prepared import (
@@ -35,6 +34,7 @@ from flamehead.export.prepared import (
     row_eyelids,
     row_params,
 )
+from flamehead.export.rigid_motion import move_pose
 from flamehead.formats import (
     GaussianAvatarsStep,
     camera_to_transforms_entry,

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from flamehead.data import FlameParams, Track
 from flamehead.errors import InputError
+from flamehead.export.texture import built_in_texture
 from flamehead.io import UvMap
 
 if TYPE_CHECKING:
@@ -167,12 +168,7 @@ def _names(flame: Flame, choice: HeadChoice) -> dict[str, Any]:
 def _surface(flame: Flame, uv_map: UvMap | None, head: FlameParams | Track | None) -> dict[str, Any]:
     """Corners with their texture coordinates, and the texture: a vertex on a seam is there once for each of its uv."""
     if uv_map is None and _named(flame):
-        from flamehead.builtin.albedo_space import builtin_albedo, decode
-
-        albedo = builtin_albedo()
-        look = head.albedo if isinstance(head, Track) and head.albedo is not None else np.zeros(0)
-        picture = decode(albedo, look if len(look) <= len(albedo.names) else np.zeros(0))
-        uv_map = UvMap(albedo.uv, albedo.uv_faces, picture)
+        uv_map = built_in_texture(head.albedo if isinstance(head, Track) else None)
     faces = flame.arrays.faces
     if uv_map is None:
         rows = np.arange(len(flame.arrays.template))

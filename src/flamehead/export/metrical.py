@@ -19,11 +19,10 @@ from torch import Tensor
 from flamehead._types import StrPath
 from flamehead.data import Camera, FlameParams, Track
 from flamehead.export.folders import Exported, fresh_folder, link_or_copy, write_report
-from flamehead.export.head_motion import fold_neck
 from flamehead.export.landmark_files import landmark_arrays
 from flamehead.export.masks import Surface, surface_of
-from flamehead.export.panels import panels
 from flamehead.export.prepared import CropSettings, Frames, Prepared, as_model, cut_frames, prepare, row_eyelids
+from flamehead.export.rigid_motion import fold_neck
 from flamehead.formats import (
     TrackerFrame,
     params_to_mica,
@@ -35,6 +34,7 @@ from flamehead.formats import (
 from flamehead.io import atomic_path, read_image, write_grey16, write_image, write_obj, write_ply, write_video
 from flamehead.model import Flame
 from flamehead.render import turn_light
+from flamehead.track.show import head_views
 
 __all__ = ["Canonical", "canonical_head", "canonical_track", "export_metrical"]
 
@@ -185,8 +185,9 @@ def _write_frame(
         with atomic_path(out / folder / f"{name}.npy") as temporary:
             np.save(temporary, points)
     if pictures:
-        row = panels(image, vertices, camera, flame, track, index)
-        write_image(out / "video" / f"{name}.jpg", row)
+        seen = None if track.landmarks is None else np.asarray(track.landmarks[index], dtype=np.float64)
+        shown = head_views(image, vertices, camera, flame, seen=seen)
+        write_image(out / "video" / f"{name}.jpg", np.concatenate(shown, axis=1))
 
 
 def _pictures(out: Path, count: int) -> Iterator[Float[np.ndarray, "H W 3"]]:

@@ -6,7 +6,7 @@ In the symbols of `flamehead.model.flame`, with the identity built in and expres
 
 The pose correctives are linear in the entries of the joints' rotation matrices, so each column of `pose_basis` is a
 morph target of its own whose weight is one entry of R_j - I: nothing of the model is sampled or approximated. What a
-skeleton with fixed rest joints cannot do is let the expression move the joints; `flamehead.export.motion` puts that
+skeleton with fixed rest joints cannot do is let the expression move the joints; `flamehead.export.rig_motion` puts that
 into the joints' translations, frame by frame.
 """
 
