@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from flamehead._srgb import decode
 from flamehead.data import Fit, FlameParams, Observation
 from flamehead.errors import InputError
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
@@ -289,7 +290,7 @@ class _Problem:
         if not seen.inside.any():
             raise InputError("No pixel shows the face; give landmarks of this photo, or a mask that leaves it free.")
         painted = self.paint(seen, seen.inside, np.zeros(self.texture.basis.shape[3]), even_light())
-        light = _linear(term.image[seen.inside]).mean() / max(float(_linear(painted[seen.inside]).mean()), 1e-3)
+        light = decode(term.image[seen.inside]).mean() / max(float(decode(painted[seen.inside]).mean()), 1e-3)
         return even_light(light)
 
     def paint(self, seen: Shown, inside: Bool[np.ndarray, "H W"], albedo: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -364,7 +365,3 @@ class _Problem:
         equations.hessian[n:, n:] += precision
         equations.gradient[n:] += pull
         return replace(equations, cost=equations.cost + 0.5 * float(off @ pull))
-
-
-def _linear(color: np.ndarray) -> np.ndarray:
-    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)

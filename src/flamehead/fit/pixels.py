@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from flamehead._srgb import decode, decode_slope
 from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.fit.landmark_model import (
     HeadState,
@@ -350,9 +351,6 @@ def linear_about(texture: TextureSpace, coefficients: Float[np.ndarray, "K"]) ->
         return texture
     c = coefficients.astype(np.float32)
     color = np.maximum(texture.mean + texture.basis @ c, np.float32(0))
-    dark = color <= 0.04045
-    base = (color + np.float32(0.055)) / np.float32(1.055)
-    slope = np.where(dark, np.float32(1 / 12.92), np.float32(2.4 / 1.055) * base ** np.float32(1.4))
-    linear = np.where(dark, color / np.float32(12.92), base ** np.float32(2.4))
+    linear, slope = decode(color), decode_slope(color)
     basis = texture.basis * slope[..., None]
     return TextureSpace(linear - basis @ c, basis, texture.uv)
