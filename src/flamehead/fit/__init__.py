@@ -38,7 +38,7 @@ from flamehead.fit.scan_samples import Scan, clean_scan
 from flamehead.fit.scan_units import ScanUnit, guess_unit
 from flamehead.fit.several import SharedFit, fit_same_person
 from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
-from flamehead.fit.unwrap import PhotoTexture, unwrap_photo
+from flamehead.fit.unwrap import PhotoTexture, merge_photos, unwrap_photo
 from flamehead.fit.views import ViewsFit, fit_views
 
 __all__ = [
@@ -100,6 +100,7 @@ __all__ = [
     "landmark_points",
     "landmark_positions",
     "load_appearance",
+    "merge_photos",
     "mouth_intersections",
     "paint_head",
     "prepare_bfm",
