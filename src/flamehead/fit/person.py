@@ -169,15 +169,11 @@ class _Group:
         """Some steps at one size of each photo."""
         parts = [_places(problem, len(start[0].albedo), geometry=geometry) for problem in self.problems]
         where = arrow_slices(len(parts[0][0]), [len(own) for _, own in parts])
-        # Every photo's pixels are weighed against its own belief about colours: their mean is believed once.
-        trust = np.array([problem.trust(term) for problem, term in zip(self.problems, terms, strict=True)])
+        # The identity is believed once. The albedo is believed once for each photo: what the light model lacks, such as
+        # gloss, pulls it the same way in all of them, so that more photos do not make it as much surer.
         single = [
-            problem.equations(
-                state, term, geometry=geometry, albedo_share=float(share), shape_share=1 / len(self.problems)
-            )
-            for problem, state, term, share in zip(
-                self.problems, start, terms, trust.mean() / (trust * len(trust)), strict=True
-            )
+            problem.equations(state, term, geometry=geometry, shape_share=1 / len(self.problems))
+            for problem, state, term in zip(self.problems, start, terms, strict=True)
         ]
 
         def equations(states: _States) -> ArrowEquations:

@@ -345,7 +345,7 @@ class PixelProblem:
         return self.settings.trust * term.worth / self.settings.worth
 
     def equations(
-        self, start: PixelState, term: PixelTerm, *, geometry: bool, albedo_share: float = 1.0, shape_share: float = 1.0
+        self, start: PixelState, term: PixelTerm, *, geometry: bool, shape_share: float = 1.0
     ) -> Callable[[PixelState], NormalEquations]:
         """The problem at one size: by the head's columns up to the eyes, if it may move, then albedo, then light.
 
@@ -353,8 +353,7 @@ class PixelProblem:
             start: The head, if it must not move.
             term: The picture.
             geometry: Whether it may.
-            albedo_share: Part of the belief about the albedo that this photo brings; several photos share one.
-            shape_share: The same of the identity.
+            shape_share: Part of the belief about the identity that this photo brings; several photos share one.
         """
         n = self.columns.eyes.stop if geometry else 0
         beside_pixels = self._landmarks(shape_share)
@@ -364,7 +363,7 @@ class PixelProblem:
         def equations(state: PixelState) -> NormalEquations:
             vertices = self.vertices(state.head) if geometry else frozen
             pixels, _ = pixel_equations(state, vertices, self.surface, self.texture, term, n_geometry=n)
-            pixels = self._with_beliefs(state, pixels, n, albedo_share)
+            pixels = self._with_beliefs(state, pixels, n)
             cost, hessian, gradient = trust * pixels.cost, trust * pixels.hessian, trust * pixels.gradient
             if geometry:
                 head = beside_pixels(state.head)
@@ -406,9 +405,7 @@ class PixelProblem:
 
         return equations
 
-    def _with_beliefs(
-        self, state: PixelState, equations: NormalEquations, n: int, albedo_share: float
-    ) -> NormalEquations:
+    def _with_beliefs(self, state: PixelState, equations: NormalEquations, n: int) -> NormalEquations:
         """Add what is believed of albedo and light."""
         settings = self.settings
         precision, mean = appearance_prior(
@@ -416,7 +413,6 @@ class PixelProblem:
             level_sigma=settings.light_level_sigma, light_sigma=settings.light_sigma,
             tint_sigma=settings.light_tint_sigma,
         )  # fmt: skip
-        precision[: len(state.albedo)] *= albedo_share
         off = np.concatenate([state.albedo, state.light.T.ravel()]) - mean
         pull = precision @ off
         equations.hessian[n:, n:] += precision
