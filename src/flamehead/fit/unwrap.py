@@ -274,8 +274,12 @@ def _sample(image: Float[np.ndarray, "H W 3"], pixel: Float[np.ndarray, "N 2"]) 
 def _sample_albedo(
     appearance: Appearance, albedo: Float[np.ndarray, "K"], texels: _Texels, size: int
 ) -> Float[np.ndarray, "N 3"]:
-    """The fitted albedo in linear light."""
+    """The fitted albedo in linear light; where the space has no colours, the usual one of where it has."""
     picture = appearance.linear(albedo)
+    # The Basel Face Model covers the face, ears and some of the neck; the rest of its texture is black.
+    bare = ~picture.any(axis=-1)
+    if bare.any() and not bare.all():
+        picture[bare] = np.median(picture[~bare], axis=0)
     row, column = np.divmod(texels.rows, size)
     height, width = picture.shape[:2]
     return _sample(picture, np.stack([(column + 0.5) * width / size, (row + 0.5) * height / size], axis=1))
