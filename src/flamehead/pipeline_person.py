@@ -42,6 +42,7 @@ def fit_person_images(
     seen: Sequence[SeenImage],
     *,
     flame: Flame | None = None,
+    one_lens: bool = False,
     photometric: PixelOptions | None = None,
     masks: Sequence[StrPath | None] | None = None,
 ) -> PersonImages:
@@ -50,6 +51,7 @@ def fit_person_images(
     Args:
         seen: Two or more.
         flame: The model; the built-in head by default.
+        one_lens: As in `fit_same_person`.
         photometric: Go on from the landmarks to the pixels of all photos; None does not.
         masks: A picture for each photo, white where its pixels count; None counts all.
 
@@ -67,7 +69,8 @@ def fit_person_images(
     flame = load_flame() if flame is None else flame
     seconds: dict[str, float] = {}
     with timed(seconds, "fit_all"):
-        shared = fit_same_person(flame, [one.observation for one in seen], focals=[one.focal for one in seen])
+        marks, focals = [one.observation for one in seen], [one.focal for one in seen]
+        shared = fit_same_person(flame, marks, focals=focals, one_lens=one_lens)
     images = [
         ImageFit(fit, flame, one.photo, one.image, one.focal_source, one.seconds)
         for one, fit in zip(seen, shared.fits, strict=True)

@@ -105,6 +105,15 @@ def test_one_person_by_pixels(run, shoot, tmp_path):
     assert seen[0] < 0.8 * seen[2]
 
 
+def test_one_lens(run, shoot, tmp_path):
+    folder, photos, _ = shoot
+    options = ("--landmarks", folder / "marks", "--one-lens", "--out", tmp_path / "out")
+    assert run("fit", *photos, "--same-person", *options).code == 0
+    focals = [float(load_params(tmp_path / "out" / name / "params.npz").camera.focal[0]) for name in "abc"]
+    assert focals == pytest.approx([focals[0]] * 3)
+    assert "add --same-person" in run("fit", photos[0], "--one-lens", "--out", tmp_path / "out").complaint
+
+
 def test_masks_of_several_photos(run, shoot, tmp_path):
     folder, photos, _ = shoot
     arguments = ("fit", *photos, "--same-person", "--photometric", "--landmarks", folder / "marks")

@@ -130,7 +130,7 @@ def _same_person(command: FitPhotos, flame: Flame, seen: Sequence[SeenImage]) ->
     from flamehead.pipeline_person import fit_person_images
 
     pixels = PixelOptions(command.texture, command.uv) if command.photometric else None
-    person = fit_person_images(seen, flame=flame, photometric=pixels, masks=_masks(command))
+    person = fit_person_images(seen, flame=flame, one_lens=command.one_lens, photometric=pixels, masks=_masks(command))
     shared, solved = person.landmarks, person.pixels or person.landmarks
     report: dict[str, Any] = {"landmark_error_percent_alone": shared.alone}
     if person.pixels is not None:

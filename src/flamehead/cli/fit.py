@@ -72,6 +72,8 @@ class FitPhotos:
     same_person: bool = False
     """All photos show one person: one identity, and pose, expression and lens of each photo; with --photometric, one
     albedo, too, and the light of each photo."""
+    one_lens: bool = False
+    """With --same-person: photos whose focal length is not known were taken at the same one; crops must not differ."""
     cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """All photos were taken at once by known cameras (JSON with K, R, t, or a COLMAP text folder): one head in all."""
     quiet: bool = False
@@ -107,6 +109,8 @@ def _check(command: FitPhotos) -> None:
     if (command.cameras is not None and command.photometric) or (together and command.init is not None):
         option = "--photometric" if command.init is None else "--init"
         raise InputError(f"{option} works on single photos; leave it out, or fit the photos without the other option.")
+    if command.one_lens and not command.same_person:
+        raise InputError("--one-lens is about photos of one person; add --same-person, or leave it out.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
     built_in, weight = command.model is None, command.identity_weight
