@@ -166,7 +166,7 @@ def accumulate(
         outlier: distance in sigmas at which a pixel loses its say (Geman-McClure).
         geometry: whether to fill in what belongs to the vertices.
         rows, pulls: filled with a row for each pixel and channel and with its residual, both times the root of its
-            weight, (3 P, A) and (3 P); A is at least the albedo's, the light's and the lens's unknowns (the logarithm of
+            weight, (3 P, A) and (3 P); A is at least the albedo's, the light's and the lens's unknowns (logarithm of
             the focal length, filled in with the geometry only), the rest stays zero.
         corners: of the faces in the blocks, as rows of what follows, (F, 3).
         blocks: added to, by the coordinates of the face's corners, (F, 9, 9).

@@ -130,6 +130,7 @@ def minimize_normal_equations(
     cost_tolerance: float = 1e-8,
     step_tolerance: float = 1e-12,
     gradient_tolerance: float = 1e-12,
+    unseen_decrease: float = 0.0,
     max_iterations: int = 50,
 ) -> Solution[State]:
     """`levenberg_marquardt` for problems whose Jacobian is never formed, such as one row for every pixel.
@@ -143,6 +144,8 @@ def minimize_normal_equations(
         cost_tolerance: Stop when an accepted step lowers the cost by less than this fraction.
         step_tolerance: Stop when no component of an accepted step is larger.
         gradient_tolerance: Stop when the cosine between the residuals and every Jacobian column is smaller.
+        unseen_decrease: A step that promises to lower the cost by no more than this is taken without looking at where
+            it leads, and is the last: an evaluation is saved. Of negative log likelihoods, 0.5 means nothing.
         max_iterations: Accepted and rejected steps together.
     """
 
@@ -162,6 +165,8 @@ def minimize_normal_equations(
         if _gradient_vanishes(model, gradient_tolerance):
             return finish("gradient", iteration - 1)
         step = _damped_step(model, damping)
+        if step is not None and _predicted(model, step, damping) <= unseen_decrease:
+            return Solution(retract(model.state, step), Status("cost", iteration), model.cost, tuple(history))
         trial = None if step is None else model_at(retract(model.state, step))
         if step is not None and trial is not None and trial.cost < model.cost:
             decrease, gain = model.cost - trial.cost, (model.cost - trial.cost) / _predicted(model, step, damping)

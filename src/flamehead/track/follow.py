@@ -34,6 +34,8 @@ __all__ = ["FrameQuality", "Follower", "RowLayout"]
 _N_LIGHT = 27
 _FEWEST_POINTS = 20
 """Landmarks that a frame must show to be followed."""
+_MEANINGLESS = 0.5
+"""Decrease of the negative log likelihood that one observation in its noise makes."""
 _LEAST_TRUST = 0.05
 """In landmarks of a face that does not look like itself."""
 
@@ -217,7 +219,7 @@ class Follower:
 
         solution = minimize_normal_equations(
             equations, start.head, retract=lambda state, step: moved(state, step, columns), cost_tolerance=1e-3,
-            max_iterations=15 if prior is None else 2,
+            unseen_decrease=_MEANINGLESS, max_iterations=15 if prior is None else 4,
         )  # fmt: skip
         return replace(start, head=solution.state)
 
@@ -304,8 +306,9 @@ class Follower:
             return PixelState(head, state.albedo, state.light + step[n:].reshape(3, 9).T)
 
         return minimize_normal_equations(
-            equations, start, retract=retract, cost_tolerance=1e-3, max_iterations=iterations
-        ).state
+            equations, start, retract=retract, cost_tolerance=1e-3, unseen_decrease=_MEANINGLESS,
+            max_iterations=iterations,
+        ).state  # fmt: skip
 
     def _measured(self, state: PixelState, term: PixelTerm) -> FrameQuality:
         """How well the pixels of a picture are explained."""
