@@ -183,7 +183,7 @@ def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> Fla
     """The heads of a sweep as one batch."""
     import torch
 
-    from flamehead.cli._named import Direction, directions, move_along
+    from flamehead.model import Direction, directions, move_along
     from flamehead.data import FlameParams
     from flamehead.render import swing
 
