@@ -8,10 +8,11 @@ import pytest
 import flamehead
 
 PUBLIC = """
-AssetNotFound Camera Fit Flame FlameOutput FlameParams FlameheadError ImageFit InputError LandmarkFitSettings
-MissingExtra NoFaceFound Observation PointFit RegisteredFit ScanFit UnsafeFile __version__ detect_face detect_faces
-fit_image fit_landmarks fit_points fit_registered fit_scan landmark_error_percent load_flame load_params overlay_sheet
-read_image read_landmarks save_fit save_image_fit save_scan_fit write_image
+AssetNotFound Camera Fit Flame FlameOutput FlameParams FlameheadError FrameStatus ImageFit InputError
+LandmarkFitSettings MissingExtra NoFaceFound Observation PointFit RegisteredFit ScanFit Track UnsafeFile __version__
+detect_face detect_faces fit_image fit_landmarks fit_points fit_registered fit_scan landmark_error_percent
+load_flame load_params load_track overlay_sheet read_image read_landmarks save_fit save_image_fit save_scan_fit
+save_track write_image
 """.split()
 
 

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flamehead.data import Camera, Fit, FlameParams, Observation
+    from flamehead.data import Camera, Fit, FlameParams, FrameStatus, Observation, Track
     from flamehead.detect import detect_face, detect_faces
     from flamehead.errors import (
         AssetNotFound,
@@ -33,7 +33,15 @@ if TYPE_CHECKING:
         fit_registered,
         landmark_error_percent,
     )
-    from flamehead.io import load_params, read_image, read_landmarks, save_fit, write_image
+    from flamehead.io import (
+        load_params,
+        load_track,
+        read_image,
+        read_landmarks,
+        save_fit,
+        save_track,
+        write_image,
+    )
     from flamehead.model import Flame, FlameOutput, load_flame
     from flamehead.pipeline import ImageFit, fit_image, save_image_fit
     from flamehead.pipeline_scan import ScanFit, fit_scan, save_scan_fit
@@ -49,6 +57,7 @@ _HOME = {
     "FlameOutput": "model",
     "FlameParams": "data",
     "FlameheadError": "errors",
+    "FrameStatus": "data",
     "ImageFit": "pipeline",
     "InputError": "errors",
     "LandmarkFitSettings": "fit",
@@ -58,6 +67,7 @@ _HOME = {
     "PointFit": "fit",
     "RegisteredFit": "fit",
     "ScanFit": "pipeline_scan",
+    "Track": "data",
     "UnsafeFile": "errors",
     "detect_face": "detect",
     "detect_faces": "detect",
@@ -69,12 +79,14 @@ _HOME = {
     "landmark_error_percent": "fit",
     "load_flame": "model",
     "load_params": "io",
+    "load_track": "io",
     "overlay_sheet": "render",
     "read_image": "io",
     "read_landmarks": "io",
     "save_fit": "io",
     "save_image_fit": "pipeline",
     "save_scan_fit": "pipeline_scan",
+    "save_track": "io",
     "write_image": "io",
 }
 """The room of each public name; a room is imported when one of its names is first used.
@@ -90,6 +102,7 @@ __all__ = [
     "FlameOutput",
     "FlameParams",
     "FlameheadError",
+    "FrameStatus",
     "ImageFit",
     "InputError",
     "LandmarkFitSettings",
@@ -99,6 +112,7 @@ __all__ = [
     "PointFit",
     "RegisteredFit",
     "ScanFit",
+    "Track",
     "UnsafeFile",
     "__version__",
     "detect_face",
@@ -111,12 +125,14 @@ __all__ = [
     "landmark_error_percent",
     "load_flame",
     "load_params",
+    "load_track",
     "overlay_sheet",
     "read_image",
     "read_landmarks",
     "save_fit",
     "save_image_fit",
     "save_scan_fit",
+    "save_track",
     "write_image",
 ]
 

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import IntEnum
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from flamehead.geometry.camera import project, world_to_camera
 from flamehead.solve import Status
 
-__all__ = ["Camera", "Fit", "FlameParams", "LandmarkScheme", "Observation", "Posterior", "TermResidual"]
+__all__ = [
+    "Camera",
+    "Fit",
+    "FlameParams",
+    "FrameStatus",
+    "LandmarkScheme",
+    "Observation",
+    "Posterior",
+    "TermResidual",
+    "Track",
+]
 
 LandmarkScheme = Literal["ibug68", "mediapipe105", "mediapipe468", "mediapipe478"]
 """Which points a set of landmarks holds, and in which order."""
@@ -181,3 +192,72 @@ class Fit:
     def landmark_ids(self) -> Int[np.ndarray, "K"]:
         """Rows of `fitted` that the model can place."""
         return np.flatnonzero(np.isfinite(self.fitted).all(axis=1))
+
+
+class FrameStatus(IntEnum):
+    """What is known of one frame of a track."""
+
+    TRACKED = 0
+    """The face was seen and followed."""
+    BRIDGED = 1
+    """The face was not seen; the head is interpolated between the frames before and after."""
+    LOST = 2
+    """The face was not seen and nothing bridges the gap; the head is that of the nearest tracked frame."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One head followed through a video: row t of every array belongs to frame t."""
+
+    params: FlameParams
+    """Batch (T,); one identity, the same in every row."""
+    camera: Camera
+    """Batch (T,). Our tracker's cameras stand still in the origin and the head moves; other tools' may move."""
+    frames: Int[np.ndarray, "T"]
+    """Which frame of the source each row shows, counted from 0; increasing."""
+    times: Float[np.ndarray, "T"]
+    """Seconds since the start of the source; frames need not be evenly spaced."""
+    status: Int[np.ndarray, "T"]
+    """`FrameStatus` of each frame, int8."""
+    fingerprint: str
+    """Of the model that `params` belong to."""
+    scene: Int[np.ndarray, "T"] | None = None
+    """Number of the shot, from 0; nothing is smoothed across cuts. None is one shot."""
+    eyelids: Float[np.ndarray, "T 2"] | None = None
+    """How far the left and the right eye are closed by the model's eyelid fields; None where it has none."""
+    landmarks: Float[np.ndarray, "T L 2"] | None = None
+    """What was detected, pixels; NaN where nothing was."""
+    scheme: LandmarkScheme = "mediapipe478"
+    """Of `landmarks`."""
+    landmark_error: Float[np.ndarray, "T"] | None = None
+    """Mean distance of fitted to detected landmarks, percent of the outer-eye distance; NaN where none were seen."""
+    photometric_error: Float[np.ndarray, "T"] | None = None
+    """Mean absolute difference of sRGB over the face's visible pixels; NaN where it was not measured."""
+    visible: Float[np.ndarray, "T"] | None = None
+    """Share of the face's pixels that the model explains; hands and hair lower it. NaN where it was not measured."""
+    albedo: Float[np.ndarray, "K"] | None = None
+    """Coefficients of the texture space, one for the whole track."""
+    light: Float[np.ndarray, "T 9 3"] | None = None
+    """Spherical harmonics in the camera's frame (x right, y down, z forward), linear RGB."""
+    source: str = ""
+    """The video or folder."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the tracker was told, as plain numbers and text."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the programs that made it."""
+    warnings: tuple[str, ...] = ()
+    """What a reader should know, one sentence each."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def fps(self) -> float:
+        """Mean frames per second; 25 for a single frame."""
+        span = float(self.times[-1] - self.times[0]) if len(self) else 0.0
+        return (len(self) - 1) / span if span > 0 else 25.0
+
+    @property
+    def tracked(self) -> Bool[np.ndarray, "T"]:
+        """Frames in which the face was seen."""
+        return self.status == FrameStatus.TRACKED

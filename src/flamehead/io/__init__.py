@@ -8,6 +8,7 @@ from flamehead.io.points import read_points
 from flamehead.io.results import SavedAppearance, SavedFit, load_params, save_fit, save_params, write_json
 from flamehead.io.scans import read_scan, save_registration
 from flamehead.io.textured import write_glb, write_textured_obj
+from flamehead.io.tracks import is_track_file, load_track, save_track
 from flamehead.io.uv_maps import UvMap
 from flamehead.io.video import VideoFrame, VideoInfo, describe_video, read_video, write_video
 
@@ -21,7 +22,9 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "describe_video",
+    "is_track_file",
     "load_params",
+    "load_track",
     "read_focal",
     "read_image",
     "read_landmarks",
@@ -32,6 +35,7 @@ __all__ = [
     "save_fit",
     "save_params",
     "save_registration",
+    "save_track",
     "write_glb",
     "write_grey16",
     "write_image",

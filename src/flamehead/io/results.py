@@ -149,6 +149,24 @@ def save_params(
         InputError: Another suffix, values that are not finite, or a folder that cannot be written.
     """
     path = Path(path)
+    arrays = params_arrays(
+        path, params, camera, fingerprint=fingerprint, model_source=model_source, status=status, appearance=appearance
+    )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def params_arrays(
+    path: Path,
+    params: FlameParams,
+    camera: Camera,
+    *,
+    fingerprint: str,
+    model_source: str,
+    status: str,
+    appearance: SavedAppearance | None,
+) -> dict[str, np.ndarray]:
+    """What `save_params` writes, by its key; refuses what it would not write to `path`."""
     if path.suffix.lower() != ".npz":
         raise InputError(f"Cannot write {path}: the suffix is {path.suffix!r}, wanted '.npz'.")
     arrays = {name: _to_array(getattr(params, name)) for name in _PARAMS}
@@ -166,8 +184,7 @@ def save_params(
     arrays |= {name: np.array(text) for name, text in texts.items()}
     if appearance is not None:
         arrays["appearance"] = np.array(appearance.source)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    return arrays
 
 
 def load_params(path: str | Path) -> SavedFit:
@@ -177,7 +194,7 @@ def load_params(path: str | Path) -> SavedFit:
         InputError: The file is missing, damaged, of another program or of a newer flamehead.
     """
     path = Path(path)
-    arrays = _load_arrays(path)
+    arrays = load_arrays(path)
     if "format" not in arrays:
         names = ", ".join(map(repr, sorted(arrays)[:8])) or "nothing"
         raise InputError(f"The file {path} is not a saved fit of flamehead (it holds {names}); {_REMEDY}.")
@@ -235,7 +252,8 @@ def _to_array(value: torch.Tensor) -> np.ndarray:
     return value.detach().cpu().numpy()
 
 
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Everything in an npz of ours; nothing is executed, and damage becomes a sentence."""
     try:
         if path.is_dir():
             raise InputError(f"Cannot read a fit from {path}: it is a folder; {_REMEDY}.")
