@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
+    from flamehead.cli.view import View
     from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
@@ -59,7 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parsed(
     arguments: Sequence[str],
-) -> Demo | FitPhotos | FitScan | Pose | Render | IdentifyPhotos | EncodePhotos | Convert | Evaluate | Warmup | Assets:
+) -> (
+    Demo
+    | FitPhotos
+    | FitScan
+    | Pose
+    | Render
+    | IdentifyPhotos
+    | EncodePhotos
+    | Convert
+    | Evaluate
+    | View
+    | Warmup
+    | Assets
+):
     """The command that the arguments name; tyro prints usage and exits where they name none."""
     import tyro
 
@@ -73,6 +87,7 @@ def _parsed(
     from flamehead.cli.pose import Pose
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
+    from flamehead.cli.view import View
     from flamehead.cli.warmup import Warmup
 
     if list(arguments) == ["--version"]:
@@ -91,6 +106,7 @@ def _parsed(
         | Annotated[EncodePhotos, name("encode")]
         | Annotated[Convert, name("convert")]
         | Annotated[Evaluate, name("evaluate")]
+        | Annotated[View, name("view")]
         | Annotated[Warmup, name("warmup")]
         | Annotated[Assets, name("assets")]
     )
