@@ -45,7 +45,7 @@ class Control:
     """Of the direction that it moves, or one of `EYELIDS`."""
     label: str
     tab: str
-    """`"Expression"`, `"Pose"` or `"Identity"`."""
+    """`"Face"`, `"Pose"` or `"Person"`."""
     group: str
     """The folder in the tab."""
     low: float
@@ -89,14 +89,14 @@ def _expressions(known: Mapping[str, Direction]) -> list[Control]:
     rest = [name for name, way in known.items() if way.fields == ("expression",) and name not in shown]
     made += [_expression(name, "More") for name in rest if not name.startswith("local_")]
     made += [_expression(name, "One side") for name in sides]
-    return made + [Control(name, _label(name), "Expression", "Components", -3.0, 3.0) for name in numbered]
+    return made + [Control(name, _label(name), "Face", "Components", -3.0, 3.0) for name in numbered]
 
 
 def _expression(name: str, group: str) -> Control:
     # 1 is a clear natural movement; lids that close further than shut would cut the ball.
     high = 1.0 if name.startswith("blink") else 1.5
     low = 0.0 if name.startswith("blink") else -1.0
-    return Control(name, _label(name), "Expression", group, low, high)
+    return Control(name, _label(name), "Face", group, low, high)
 
 
 def _poses(flame: Flame, known: Mapping[str, Direction]) -> list[Control]:
@@ -121,8 +121,8 @@ def _identities(known: Mapping[str, Direction], components: int) -> list[Control
     shapes = [name for name, way in known.items() if way.fields == ("shape",)]
     plain = [name for name in shapes if name.rpartition("_")[0] in ("mode", "shape")]
     named = [name for name in shapes if name not in plain]
-    made = [Control(name, _label(name), "Identity", _identity_group(name), -3.0, 3.0) for name in named]
-    return made + [Control(name, _label(name), "Identity", "Components", -3.0, 3.0) for name in plain[:components]]
+    made = [Control(name, _label(name), "Person", _identity_group(name), -3.0, 3.0) for name in named]
+    return made + [Control(name, _label(name), "Person", "Components", -3.0, 3.0) for name in plain[:components]]
 
 
 def _identity_group(name: str) -> str:

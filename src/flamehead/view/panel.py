@@ -70,16 +70,16 @@ def listen(handle: Any, act: Callable[[Any], None]) -> None:
 def head_tabs(
     gui: viser.GuiApi, tabs: viser.GuiTabGroupHandle, shown: Sequence[Control], n_albedo: int, actions: HeadActions
 ) -> HeadPanel:
-    """The tabs Expression, Pose and Identity."""
+    """The tabs Face, Pose and Person."""
     panel = HeadPanel()
     for tab in dict.fromkeys(control.tab for control in shown):
         with tabs.add_tab(tab):
-            if tab == "Expression":
+            if tab == "Face":
                 _presets(gui, actions)
-            if tab == "Identity":
+            if tab == "Person":
                 _people(gui, actions)
             _folders(gui, [control for control in shown if control.tab == tab], panel, actions)
-            if tab == "Identity" and n_albedo:
+            if tab == "Person" and n_albedo:
                 _tints(gui, n_albedo, panel, actions)
     return panel
 

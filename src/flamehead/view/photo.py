@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,8 +38,9 @@ class PhotoTab:
         tabs: viser.GuiTabGroupHandle,
         result: PhotoResult,
         vertices: Float[np.ndarray, "V 3"],
+        opacity: Callable[[float], None],
     ) -> None:
-        self._stage, self._result = stage, result
+        self._stage, self._result, self._opacity = stage, result, opacity
         camera = result.camera
         with tabs.add_tab("Fit"):
             server.gui.add_markdown(report_lines(result.name, result.report, result.notes))
@@ -49,7 +50,7 @@ class PhotoTab:
             return
         self._camera, self._depth = camera, photo_depth(vertices, camera)
         stage.photo(self._picture(False), camera, self._depth)
-        view_through(server, camera, self._depth)
+        view_through(server, camera, self._depth, vertices)
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -60,11 +61,12 @@ class PhotoTab:
             button = gui.add_button("Look through the camera")
             button.on_click(lambda event: look_through(event.client, camera, self._depth) if event.client else None)
             listen(gui.add_checkbox("Head", True), lambda shown: stage.hide_head(not shown))
+            listen(gui.add_slider("Head opacity", 0.0, 1.0, 0.01, 1.0), self._opacity)
             if self._result.photo is not None:
                 listen(gui.add_checkbox("Photo", True), lambda shown: stage.visible("photo", shown))
             if self._result.photo is not None and self._result.detected is not None:
                 listen(
-                    gui.add_checkbox("Landmarks on it", False, hint="Detected red, fitted green."),
+                    gui.add_checkbox("Landmarks", False, hint="Detected red, fitted green."),
                     lambda shown: stage.photo(self._picture(shown), camera, self._depth),
                 )
             listen(gui.add_checkbox("Camera", True), lambda shown: stage.visible("camera", shown))
@@ -87,13 +89,17 @@ def photo_depth(vertices: Float[np.ndarray, "*batch V 3"], camera: Camera) -> fl
     return float(seen[..., 2].max()) + _BEHIND
 
 
-def view_through(server: viser.ViserServer, camera: Camera, depth: float) -> None:
-    """Let new browsers start at a camera's place, with a little more in view than its picture."""
+def view_through(server: viser.ViserServer, camera: Camera, depth: float, vertices: Float[np.ndarray, "N 3"]) -> None:
+    """Let new browsers start at a camera's place and look at the head from there, which then lies on the photo."""
     wxyz, position = camera_pose(camera)
-    server.initial_camera.fov = 2 * math.atan(_MARGIN * math.tan(field_of_view(camera) / 2))
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    middle, size = (low + high) / 2, float((high - low).max())
+    whole = math.tan(field_of_view(camera) / 2)
+    near = size / float(np.linalg.norm(middle - position))
+    server.initial_camera.fov = 2 * math.atan(min(_MARGIN * whole, near))
     server.initial_camera.near = 0.005
     server.initial_camera.up = -_axes(wxyz)[:, 1]
-    server.initial_camera.look_at = position + (depth - 0.1) * _axes(wxyz)[:, 2]
+    server.initial_camera.look_at = middle if near < whole else position + (depth - 0.1) * _axes(wxyz)[:, 2]
     server.initial_camera.position = position
 
 

@@ -37,11 +37,10 @@ class ScanTab:
         vertices: Float[np.ndarray, "V 3"],
     ) -> None:
         _put(stage, "distances", result.distances)
-        views = ["head and distances", "distances", "head"]
+        views = ["distances", "side by side", "head", "head and distances"]
         if result.scan is not None:
             _put(stage, "scan", result.scan)
-            stage.visible("scan", False)
-            views += ["scan", "head and scan"]
+            views += ["scan", "head and scan", "scan and distances"]
         with tabs.add_tab("Scan"):
             server.gui.add_markdown(scan_lines(result))
             self._choice = server.gui.add_dropdown("Show", tuple(views))
@@ -51,14 +50,22 @@ class ScanTab:
         # A scan may lie any way round in its own frame; upright is how the head is held.
         turn = exp(result.params.root.double()) @ exp(result.params.neck.double())
         portrait_view(server, vertices, turn=turn.numpy())
+        width = float(np.ptp(vertices @ turn.numpy()[:, 0]))
+        self._aside = 0.6 * width * turn.numpy()[:, 0]
+        self._choose(views[0])
 
     def stop(self) -> None:
         """Nothing runs."""
 
     def _choose(self, view: str) -> None:
-        self._stage.visible("distances", "distances" in view)
+        beside = view in ("side by side", "scan and distances")
+        self._stage.visible("distances", "distances" in view or view == "side by side")
         self._stage.visible("scan", "scan" in view)
-        self._stage.hide_head("head" not in view)
+        self._stage.hide_head("head" not in view and view != "side by side")
+        # What is shown twice stands on the left of the picture first: the subject's right.
+        self._stage.shift(-self._aside * beside)
+        self._stage.shift(-self._aside * beside, name="scan")
+        self._stage.shift(self._aside * beside, name="distances")
 
 
 def scan_lines(result: ScanResult) -> str:

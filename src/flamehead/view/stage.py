@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -21,6 +21,8 @@ __all__ = ["Stage", "camera_pose", "field_of_view", "portrait_view"]
 
 _TOP, _BOTTOM = (0.985, 0.985, 0.99), (0.80, 0.82, 0.85)
 """The background from above to below, sRGB."""
+_OPEN = 0.12
+"""Share of the way to the picture at which the lines of a camera begin."""
 _FAR = 10.0
 """Metres from the origin at which lamps stand: only their direction counts."""
 
@@ -37,7 +39,9 @@ class Stage:
         self._lamps: list[viser.SceneNodeHandle] = []
         self._opacity: float | None = None
         self._hidden = False
+        self._photo_key: Any = None
         self._lock = threading.RLock()
+        self._root = self._scene.add_frame("/shown", show_axes=False)
         self._scene.set_up_direction("+y")
         self._scene.world_axes.visible = False
         self._scene.configure_default_lights(False)
@@ -54,7 +58,7 @@ class Stage:
                 (
                     part,
                     self._scene.add_mesh_simple(
-                        f"/head/{k}",
+                        f"/shown/head/{k}",
                         vertices[part.rows],
                         part.faces,
                         color=_bytes(part.color),
@@ -87,7 +91,7 @@ class Stage:
             if self._painted is not None:
                 self._painted.remove()
             self._painted = self._scene.add_glb(
-                "/painted", glb, cast_shadow=False, receive_shadow=False, visible=not self._hidden
+                "/shown/painted", glb, cast_shadow=False, receive_shadow=False, visible=not self._hidden
             )
 
     def cover(self) -> None:
@@ -124,7 +128,7 @@ class Stage:
                 self._landmarks.points = points.astype(np.float32)
             else:
                 self._landmarks = self._scene.add_point_cloud(
-                    "/landmarks",
+                    "/shown/landmarks",
                     points.astype(np.float32),
                     (214, 39, 40),
                     point_size=0.0016,
@@ -172,14 +176,22 @@ class Stage:
         """A photo behind the head, where its camera saw it, so that from the camera's place both lie on each other.
 
         Args:
-            image: None keeps the frustum alone.
+            image: None moves the camera's lines alone.
             camera: That took it, one.
             depth: View depth of the picture, metres; behind the head.
         """
+        import viser
+
         wxyz, position = camera_pose(camera)
         (width, height), focal, center = camera.size, camera.focal.double().numpy(), camera.center.double().numpy()
         turn = camera.rotation.double().numpy()
         with self._lock, self._server.atomic():
+            before = self._others.get("photo")
+            same = self._photo_key == (pose := (camera.size, tuple(wxyz), tuple(position), depth))
+            self._photo_key = pose
+            if same and image is not None and isinstance(before, viser.ImageHandle):
+                before.image = image
+                return
             if image is not None:
                 middle = np.array([*((np.array([width, height]) / 2 - center) / focal * depth), depth])
                 place = position + middle @ turn
@@ -191,21 +203,30 @@ class Stage:
                         wxyz=wxyz, position=place, cast_shadow=False, receive_shadow=False,
                     ),
                 )  # fmt: skip
-            shown = None if image is None else image[:: max(1, height // 256), :: max(1, height // 256)]
-            self._put(
-                "camera",
-                self._scene.add_camera_frustum(
-                    "/camera", fov=field_of_view(camera), aspect=width / height, scale=0.06, thickness=0.0008,
-                    color=(70, 80, 95), image=shown, wxyz=wxyz, position=position, cast_shadow=False,
-                    receive_shadow=False,
-                ),
-            )  # fmt: skip
+            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]])
+            rays = np.concatenate([(corners - center) / focal, np.ones((4, 1))], axis=1) @ turn
+            self._put("camera", self._frustum(position, position + depth * rays))
+
+    def _frustum(self, apex: Float[np.ndarray, "3"], corners: Float[np.ndarray, "4 3"]) -> viser.LineSegmentsHandle:
+        """What a camera sees, up to its picture; open near the eye, which would otherwise look along the lines."""
+        rim = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+        edges = np.stack([apex + _OPEN * (corners - apex), corners], axis=1)
+        near = np.stack([edges[:, 0], np.roll(edges[:, 0], -1, axis=0)], axis=1)
+        lines = np.concatenate([rim, edges, near]).astype(np.float32)
+        return self._scene.add_line_segments("/camera", lines, (70, 80, 95), thickness=1.5, thickness_units="screen")
 
     def line(self, name: str, points: Float[np.ndarray, "N 3"], color: tuple[int, int, int]) -> None:
         """A path through the scene."""
         if len(points) > 1:
             segments = np.stack([points[:-1], points[1:]], axis=1).astype(np.float32)
             self._put(name, self._scene.add_line_segments(f"/{name}", segments, color, thickness=0.0012))
+
+    def shift(self, offset: Float[np.ndarray, "3"], *, name: str | None = None) -> None:
+        """Put the head, or one of the other things, beside its place; metres."""
+        with self._lock:
+            node = self._root if name is None else self._others.get(name)
+            if node is not None:
+                node.position = offset
 
     def visible(self, name: str, visible: bool) -> None:
         """Show or hide one of the other things by its name."""

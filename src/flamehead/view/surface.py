@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -33,6 +33,7 @@ _SKIN: Color = (0.84, 0.66, 0.57)
 _PLAIN: Mapping[str, Color] = {
     "lips": (0.72, 0.45, 0.42),
     "lip_inside": (0.50, 0.22, 0.22),
+    "hair": (0.27, 0.22, 0.19),
     "left_eyeball": (0.95, 0.94, 0.92),
     "right_eyeball": (0.95, 0.94, 0.92),
     "left_iris": (0.30, 0.38, 0.42),
@@ -66,7 +67,11 @@ def plain_parts(flame: Flame, *, colored: bool = True) -> tuple[Part, ...]:
     if not regions:
         return (_part("head", faces, CLAY),)
     of_face, names = face_regions(flame.faces, regions)
-    return _parts(faces, of_face, names, dict(_PLAIN), rest=("skin", _SKIN))
+    made = _parts(faces, of_face, names, dict(_PLAIN), rest=("skin", _SKIN))
+    if flame.colors is None:
+        return made
+    # The colours of a painted model, so that nothing flashes when the paint goes and comes.
+    return tuple(replace(part, color=_middle(flame.colors[part.rows])) for part in made)
 
 
 def region_parts(flame: Flame) -> tuple[Part, ...]:
@@ -92,6 +97,11 @@ def _parts(
 def _part(name: str, faces: Int[np.ndarray, "M 3"], color: Color) -> Part:
     rows, own = np.unique(faces, return_inverse=True)
     return Part(name, rows, own.reshape(-1, 3), color)
+
+
+def _middle(colors: Float[np.ndarray, "N 3"]) -> Color:
+    red, green, blue = np.median(colors, axis=0).tolist()
+    return red, green, blue
 
 
 def glb_bytes(

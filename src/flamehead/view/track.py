@@ -29,7 +29,7 @@ _CHUNK = 64
 _PLOT_EVERY = 0.25
 """Seconds between two looks of the plot while the track plays; the whole curve is sent each time."""
 _SPEEDS = {"1/4 speed": 0.25, "1/2 speed": 0.5, "full speed": 1.0, "2 x speed": 2.0}
-_COLORS = {"landmarks, %": "#2e608c", "pixels, 1/1000": "#c0562c"}
+_COLORS = {"landmarks, %": "#2e608c", "pixels, %": "#c0562c"}
 
 
 class TrackTab:
@@ -43,6 +43,7 @@ class TrackTab:
         result: TrackResult,
         flame: Flame,
         pose: Callable[[FlameParams, Float[torch.Tensor, "2"] | None], None],
+        opacity: Callable[[float], None],
     ) -> None:
         self._server, self._stage, self._track, self._send = server, stage, result.track, pose
         track = result.track
@@ -50,6 +51,7 @@ class TrackTab:
         self._playing, self._stopping, self._speed = threading.Event(), threading.Event(), 1.0
         self._curves = error_curves(track)
         path, vertices = head_path(track, flame), _some_heads(track, flame)
+        self._opacity = opacity
         camera = row_camera(track.camera, 0)
         self._depth = max(photo_depth(heads, row_camera(track.camera, row)) for row, heads in vertices.items())
         self._film = None if result.video is None else Film(result.video, track.frames)
@@ -57,7 +59,7 @@ class TrackTab:
             self._inputs(result, camera)
         self._line(path)
         stage.photo(None, camera, self._depth)
-        view_through(server, camera, self._depth)
+        view_through(server, camera, self._depth, np.concatenate(list(vertices.values())))
         self._jump(0)
         self._player = threading.Thread(target=self._play, name="flamehead-player", daemon=True)
         self._player.start()
@@ -82,10 +84,10 @@ class TrackTab:
         self._slider = gui.add_slider("Frame", 0, max(1, len(track) - 1), 1, 0)
         listen(self._slider, lambda row: self._jump(min(int(row), len(track) - 1)))
         self._words = gui.add_markdown("")
+        self._plot = _add_plot(gui, track, self._curves)
         self._image = None
         if self._film is not None:
             self._image = gui.add_image(np.full((90, 160, 3), 225, np.uint8), label="Input", format="jpeg")
-        self._plot = _add_plot(gui, track, self._curves)
         with gui.add_folder("Playing"):
             speed = gui.add_dropdown("Speed", tuple(_SPEEDS), initial_value="full speed")
             listen(speed, lambda name: setattr(self, "_speed", _SPEEDS[name]))
@@ -101,6 +103,7 @@ class TrackTab:
             if self._film is not None:
                 listen(gui.add_checkbox("Video behind the head", True), lambda on: self._stage.visible("photo", on))
             listen(gui.add_checkbox("Head", True), lambda on: self._stage.hide_head(not on))
+            listen(gui.add_slider("Head opacity", 0.0, 1.0, 0.01, 1.0), self._opacity)
             listen(gui.add_checkbox("Path", True), lambda on: self._stage.visible("path", on))
             listen(gui.add_checkbox("Camera", True), lambda on: self._stage.visible("camera", on))
         with gui.add_folder("About", expand_by_default=False):
@@ -176,7 +179,7 @@ def error_curves(track: Track) -> dict[str, Float[np.ndarray, "T"]]:
     if track.landmark_error is not None:
         curves["landmarks, %"] = np.asarray(track.landmark_error, dtype=np.float64)
     if track.photometric_error is not None:
-        curves["pixels, 1/1000"] = 1000.0 * np.asarray(track.photometric_error, dtype=np.float64)
+        curves["pixels, %"] = 100.0 * np.asarray(track.photometric_error, dtype=np.float64)
     return curves
 
 
@@ -233,10 +236,16 @@ def _add_plot(gui: viser.GuiApi, track: Track, curves: dict[str, Float[np.ndarra
     return gui.add_uplot(
         (*curves.values(), _cursor(curves, 0)),
         (uplot.Series(label="seconds"), *lines, point),
-        scales={"x": uplot.Scale(time=False)},
+        # A series with gaps has no range of its own.
+        scales={"x": uplot.Scale(time=False), "y": uplot.Scale(auto=False, range=(0.0, _highest(curves)))},
         legend=uplot.Legend(show=True),
         height=170,
     )
+
+
+def _highest(curves: dict[str, Float[np.ndarray, "T"]]) -> float:
+    found = [float(np.nanmax(v)) for k, v in curves.items() if k != "seconds" and np.isfinite(v).any()]
+    return 1.1 * max(found, default=1.0) or 1.0
 
 
 def _about(result: TrackResult) -> str:

@@ -257,7 +257,9 @@ class Viewer:
         tints = 0 if self.appearance is None else min(_TINTS, self.appearance.texture.n_components)
         self._panel = head_tabs(gui, tabs, shown, tints, self)
         with tabs.add_tab("Look"):
-            look_tab(gui, surfaces, schemes, self._opacity, self)
+            # Fits and tracks have the opacity beside the photo.
+            behind = isinstance(self.result, PhotoResult | TrackResult)
+            look_tab(gui, surfaces, schemes, None if behind else self._opacity, self)
         with tabs.add_tab("Save"):
             save_tab(gui, self._panel, self)
         show_state(self._panel, self._state)
@@ -268,11 +270,11 @@ class Viewer:
     def _result_tab(self, tabs: viser.GuiTabGroupHandle) -> PhotoTab | ScanTab | TrackTab | None:
         result = self.result
         if isinstance(result, PhotoResult):
-            return PhotoTab(self._server, self._stage, tabs, result, self._vertices)
+            return PhotoTab(self._server, self._stage, tabs, result, self._vertices, self.choose_opacity)
         if isinstance(result, ScanResult):
             return ScanTab(self._server, self._stage, tabs, result, self._vertices)
         if isinstance(result, TrackResult):
-            return TrackTab(self._server, self._stage, tabs, result, self.flame, self.pose)
+            return TrackTab(self._server, self._stage, tabs, result, self.flame, self.pose, self.choose_opacity)
         return None
 
     def _surfaces(self) -> tuple[Surface, ...]:
