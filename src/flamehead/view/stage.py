@@ -187,7 +187,7 @@ class Stage:
         turn = camera.rotation.double().numpy()
         with self._lock, self._server.atomic():
             before = self._others.get("photo")
-            same = self._photo_key == (pose := (camera.size, tuple(wxyz), tuple(position), depth))
+            same = self._photo_key == (pose := (camera.size, depth, *wxyz, *position, *focal, *center))
             self._photo_key = pose
             if same and image is not None and isinstance(before, viser.ImageHandle):
                 before.image = image

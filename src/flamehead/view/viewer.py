@@ -149,7 +149,9 @@ class Viewer:
             self._tab.stop()
         if threading.current_thread() is not self._worker:
             self._worker.join(timeout=5.0)
-        self._server.stop()
+        # viser says that it stopped, whatever it was told about being quiet.
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._server.stop()
 
     def __enter__(self) -> Viewer:
         return self
