@@ -152,7 +152,7 @@ def accumulate(
     focal, inverse_sigma, outlier, geometry, rows, pulls, corners, blocks,
     slope_by_vertex, cross,
 ):  # fmt: skip
-    """Residuals of all pixels by albedo and light, and their sums by the vertices; robust cost and number of pixels.
+    """Residuals of all pixels by albedo, light and lens, and their sums by the vertices; robust cost and number of pixels.
 
     Args:
         image, along_x, along_y: sRGB and its derivatives per pixel, (H, W, 3).
@@ -168,7 +168,8 @@ def accumulate(
         outlier: distance in sigmas at which a pixel loses its say (Geman-McClure).
         geometry: whether to fill in what belongs to the vertices.
         rows, pulls: filled with a row for each pixel and channel, times the root of its weight, and with its residual
-            likewise, (3 P, A) and (3 P); A is at least the albedo's and the light's unknowns, the rest stays zero.
+            likewise, (3 P, A) and (3 P); A is at least the albedo's, the light's and the lens's unknowns (the logarithm
+            of the focal length; filled in with the geometry only), the rest stays zero.
         corners: of the faces in the blocks, as rows of what follows, (F, 3).
         blocks: added to, by the coordinates of the face's corners, (F, 9, 9).
         slope_by_vertex, cross: added to, (3 M) and (3 M, A).
@@ -224,6 +225,7 @@ def accumulate(
                 gx = bounded * along_x[row, column, c] * inverse_sigma * focal / depth
                 gy = bounded * along_y[row, column, c] * inverse_sigma * focal / depth
                 gz = -(gx * px + gy * py)
+                rows[at, n_alpha + 3 * HARMONICS] = -gz * depth
                 for m in range(3):
                     by_vertex[c, 3 * m] = b[m] * gx
                     by_vertex[c, 3 * m + 1] = b[m] * gy

@@ -294,10 +294,7 @@ def start_pose(
         )
     trust = np.where(pairs.is_kind("contour"), 0.1, 1.0)
     weak = weak_perspective(points[visible], observed[visible], trust[visible])
-    whitening = _whitening(pairs, seen, settings) / (weak.scale * prepared.eye_distance)
-    whitening[~visible] = 0.0
-    center = 0.5 * np.array(seen.size, dtype=np.float64)
-    targets = ImageTargets(np.where(visible[:, None], observed, 0.0), whitening, center)
+    targets = weighed_landmarks(prepared, seen, settings, scale=weak.scale)
     robust = landmark_losses(targets, settings)
     rest = HeadState.zeros(model.columns.n_shape, model.columns.n_expression)
     if start is not None:
@@ -307,6 +304,17 @@ def start_pose(
         weak = weak_perspective(points[visible], observed[visible], trust[visible])
     rigid = pose_rigid_head(points, targets, weak, focal=focal, pivot=pivot, robust=robust)
     return targets, replace(rest, root=rigid.state[0], translation=rigid.state[1], log_focal=math.log(focal))
+
+
+def weighed_landmarks(
+    prepared: Prepared, seen: Observation, settings: LandmarkFitSettings, *, scale: float
+) -> ImageTargets:
+    """The landmarks that the model shares, with their trust; `scale` is pixels per metre at the head's distance."""
+    observed = seen.points[prepared.pairs.seen_rows]
+    visible = np.isfinite(observed).all(axis=1)
+    whitening = _whitening(prepared.pairs, seen, settings) / (scale * prepared.eye_distance)
+    whitening[~visible] = 0.0
+    return ImageTargets(np.where(visible[:, None], observed, 0.0), whitening, 0.5 * np.array(seen.size, np.float64))
 
 
 def _whitening(pairs: Correspondence, seen: Observation, settings: LandmarkFitSettings) -> Float[np.ndarray, "K 2 2"]:

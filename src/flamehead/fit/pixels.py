@@ -245,6 +245,7 @@ def pixel_equations(
     term: PixelTerm,
     *,
     n_geometry: int,
+    with_focal: bool = False,
 ) -> tuple[NormalEquations, int]:
     """Normal equations of all pixels, by the first `n_geometry` columns of the head's model, then albedo, then light.
 
@@ -255,6 +256,7 @@ def pixel_equations(
         texture: Its colours.
         term: The picture.
         n_geometry: 0 leaves the geometry out, which is much cheaper.
+        with_focal: Whether a last row belongs to the logarithm of the focal length, the head staying where it is.
 
     Returns:
         The equations, and the number of pixels that count.
@@ -264,9 +266,9 @@ def pixel_equations(
     focal = float(np.exp(state.head.log_focal))
     seen = see(vertices, surface, term, focal=focal)
     kernels.thin(seen.inside, np.count_nonzero(seen.inside), term.most)
-    n_own, n = len(state.albedo) + _N_LIGHT, 3 * len(surface.vertex_ids)
-    # Whole registers: the few zeros at the end cost less than a loop's rest.
-    width = -(-n_own // 16) * 16
+    n_own, n = len(state.albedo) + _N_LIGHT + with_focal, 3 * len(surface.vertex_ids)
+    # Whole registers: the few zeros at the end cost less than a loop's rest. The kernel always fills the lens's column.
+    width = -(-(n_own + (not with_focal)) // 16) * 16
     most = np.count_nonzero(seen.inside)
     rows, pulls = np.zeros((3 * most, width), np.float32), np.empty(3 * most, np.float32)
     blocks = np.zeros((len(surface.corners), 9, 9), np.float32)

@@ -1,0 +1,53 @@
+"""What a tracker believes, and how long it looks at a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flamehead.fit.landmarks import LandmarkFitSettings
+from flamehead.fit.photometric import PhotometricSettings
+
+__all__ = ["TrackSettings"]
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """What a tracker believes, and how long it looks at a frame.
+
+    A step of the prior from frame to frame is a standard deviation at 25 frames per second; it grows with the root of
+    the time between frames.
+    """
+
+    keyframes: int = 8
+    """Frames that identity, colours and lens are found from."""
+    landmarks_only: bool = False
+    """Follow the landmarks alone, ten times faster; colours and light are not found."""
+    sizes: tuple[int, ...] = (128, 256)
+    """Longer side of the face in the picture at each step of a frame, pixels; a video with fewer is not enlarged."""
+    iterations: tuple[int, ...] = (2, 2)
+    """Gauss-Newton steps at each."""
+    calibration_sizes: tuple[int, ...] = (64, 128, 256)
+    """The same for the keyframes."""
+    calibration_iterations: tuple[int, ...] = (5, 5, 4)
+    focal_spread: float = 0.3
+    """Standard deviation of the logarithm of the focal length."""
+    expression_step: float = 0.5
+    """Of an expression coefficient from frame to frame."""
+    jaw_step: float = 0.06
+    """Radians."""
+    gaze_step: float = 0.3
+    """Radians."""
+    turn_step: float = 0.08
+    """Of the head, radians."""
+    shift_step: tuple[float, float, float] = (0.02, 0.02, 0.01)
+    """Of the head: sideways, up, in depth; metres."""
+    light_step: float = 0.15
+    """Of a coefficient of the light."""
+    smooth: bool = True
+    """Smooth all frames at the end: strongly where little moves, hardly where much does."""
+    bridge_seconds: float = 1.0
+    """Longest time without a face that is interpolated."""
+    photometric: PhotometricSettings = field(
+        default_factory=lambda: PhotometricSettings(landmarks=LandmarkFitSettings(n_shape=100, n_expression=60))
+    )
+    """Weights of pixels and landmarks, and beliefs about heads, colours and light."""
