@@ -45,6 +45,7 @@ def test_a_fit_with_its_photo_beside_it(tmp_path, flame):
     found = open_result(tmp_path / "fit", flame)
     assert isinstance(found, PhotoResult) and found.photo is not None and found.photo.shape == (80, 60, 3)
     torch.testing.assert_close(found.params.shape, params.shape)
+    assert found.fitted is not None and found.detected is not None
     np.testing.assert_allclose(found.fitted - found.detected, 1.0)
     lines = report_lines(found.name, found.report, found.notes)
     assert "1.25 %" in lines and "*Odd.*" in lines and "Converged." in lines
@@ -55,11 +56,12 @@ def test_a_fit_without_its_photo_says_so(tmp_path, flame):
     found = open_result(tmp_path / "fit", flame)
     assert isinstance(found, PhotoResult) and found.photo is None and "/gone/photo.png" in found.notes[0]
     write_image(tmp_path / "other.png", np.full((80, 60, 3), 0.5))
-    assert open_result(tmp_path / "fit", flame, photo=tmp_path / "other.png").photo is not None
+    found = open_result(tmp_path / "fit", flame, photo=tmp_path / "other.png")
+    assert isinstance(found, PhotoResult) and found.photo is not None and found.notes == ()
     # A photo of another size was not the one.
     write_image(tmp_path / "small.png", np.full((8, 6, 3), 0.5))
     found = open_result(tmp_path / "fit", flame, photo=tmp_path / "small.png")
-    assert found.photo is None and "6 x 8" in found.notes[0]
+    assert isinstance(found, PhotoResult) and found.photo is None and "6 x 8" in found.notes[0]
 
 
 def test_parameters_alone_have_no_camera(tmp_path, flame):
@@ -68,17 +70,26 @@ def test_parameters_alone_have_no_camera(tmp_path, flame):
     assert isinstance(found, PhotoResult) and found.camera is None and found.photo is None
 
 
+def test_a_parallel_camera_is_not_taken_for_a_pinhole(tmp_path, flame):
+    _fit(tmp_path / "fit", flame)
+    parallel = dataclasses.replace(_camera(), orthographic=True)
+    save_params(tmp_path / "fit" / "params.npz", flame.zeros(), parallel, fingerprint=flame.fingerprint)
+    found = open_result(tmp_path / "fit", flame)
+    assert isinstance(found, PhotoResult) and found.camera is None and "parallel" in found.notes[0]
+
+
 def test_fewer_coefficients_are_widened(tmp_path, flame):
     params = FlameParams.zeros(10, 5)
     save_params(tmp_path / "a.npz", params, _camera(), fingerprint=flame.fingerprint)
-    assert open_result(tmp_path / "a.npz", flame).params.shape.shape == (300,)
+    found = open_result(tmp_path / "a.npz", flame)
+    assert isinstance(found, PhotoResult) and found.params.shape.shape == (300,)
 
 
 def test_what_cannot_be_opened(tmp_path, flame):
     with pytest.raises(InputError, match="There is no result"):
         open_result(tmp_path / "nothing", flame)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no params.npz or track.npz"):
+    with pytest.raises(InputError, match=r"holds no params\.npz or track\.npz"):
         open_result(tmp_path / "empty", flame)
     save_params(tmp_path / "b.npz", flame.zeros(), _camera(), fingerprint="another")
     with pytest.raises(InputError, match="belong to the model another"):
@@ -105,17 +116,17 @@ def test_a_scan_in_metres(tmp_path, flame):
     np.testing.assert_allclose(found.distances.vertices, vertices, atol=1e-6)
     assert "median **0.50 mm**" in scan_lines(found) and "/gone.ply" in scan_lines(found)
     write_ply(tmp_path / "gone.ply", 1000 * vertices, flame.faces)
-    again = open_result(tmp_path, flame).scan
-    assert again is not None
-    np.testing.assert_allclose(again.vertices, vertices, atol=1e-6)
+    again = open_result(tmp_path, flame)
+    assert isinstance(again, ScanResult) and again.scan is not None
+    np.testing.assert_allclose(again.scan.vertices, vertices, atol=1e-6)
 
 
 def _track(flame, count=5):
     params = FlameParams.zeros(flame.n_shape, flame.n_expression, batch=(count,))
     params.translation[:, 2] = torch.linspace(-0.6, -0.7, count)
     one = _camera()
-    values = (value.expand(count, *value.shape).clone() for value in (one.rotation, one.translation))
-    camera = Camera(*values, one.focal.expand(count, 2).clone(), one.center.expand(count, 2).clone(), size=one.size)
+    parts = (one.rotation, one.translation, one.focal, one.center)
+    camera = Camera(*(value.expand(count, *value.shape).clone() for value in parts), size=one.size)
     error = np.array([1.0, 2.0, np.nan, 1.0, 1.0])[:count]
     return Track(
         params=params, camera=camera, frames=np.arange(count), times=np.array([0.0, 0.1, 0.2, 0.5, 0.6])[:count],

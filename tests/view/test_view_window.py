@@ -71,7 +71,7 @@ def test_a_browsers_camera_sees_what_it_looks_at(flame, vertices):
     view = SimpleNamespace(
         image_width=400, image_height=300, fov=0.5, wxyz=to_quaternion(turn).numpy(), position=np.array([0.3, 0.2, 1.0])
     )
-    camera = view_camera(view)
+    camera = view_camera(view)  # pyright: ignore[reportArgumentType]
     ahead = torch.tensor(view.position) + 2.0 * turn[:, 2]
     below = ahead + 2.0 * np.tan(0.25) * turn[:, 1]
     pixels = camera.project(torch.stack([ahead, below]).float())
@@ -99,9 +99,7 @@ def test_the_latest_state_is_drawn_and_history_follows(flame):
         for amount in np.linspace(0.0, 1.0, 200):
             viewer.slide("smile", float(amount))
         _until(lambda: len(viewer._history.past) == 1)
-        known = viewer.flame(
-            flamehead.model.move_along(flame.zeros(), {"smile": 1.0}, flame)
-        ).vertices
+        known = viewer.flame(flamehead.model.move_along(flame.zeros(), {"smile": 1.0}, flame)).vertices
         np.testing.assert_allclose(viewer.vertices, known.numpy(), atol=1e-6)
         # Two hundred events were not two hundred drawings.
         assert len(viewer.latencies) < 150

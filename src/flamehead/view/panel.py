@@ -18,6 +18,7 @@ __all__ = ["HeadActions", "HeadPanel", "LookActions", "head_tabs", "listen", "lo
 
 _OPEN = ("Mouth", "Head and face", "Jaw and gaze")
 """Folders that are open from the start, one in each tab."""
+_CHOOSE = "choose ..."
 _LANDMARKS = {"ibug68": "68 points", "mediapipe105": "105 points", "mediapipe478": "478 points", "ibug51": "51 points"}
 
 
@@ -122,8 +123,15 @@ def look_tab(
 
 
 def _presets(gui: viser.GuiApi, actions: HeadActions) -> None:
-    group = gui.add_dropdown("Preset", tuple(PRESETS), hint="An expression to start from; the person stays.")
-    listen(group, actions.choose_preset)
+    group = gui.add_dropdown("Preset", (_CHOOSE, *PRESETS), hint="An expression to start from; the person stays.")
+
+    def chosen(name: str) -> None:
+        if name != _CHOOSE:
+            actions.choose_preset(name)
+            # So that the same one can be chosen again.
+            group.value = _CHOOSE
+
+    listen(group, chosen)
     _steps(gui, actions)
 
 

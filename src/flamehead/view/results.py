@@ -204,12 +204,14 @@ def _open_photo(
             f"The photo is {photo.shape[1]} x {photo.shape[0]}, the fit's was {camera.size[0]} x {camera.size[1]}."
         )
         photo = None
+    if camera.orthographic:
+        notes.append("The photo is not shown: the camera of this fit is a parallel projection.")
     detected, fitted = _landmarks(folder)
     unwrapped = None if folder is None else folder / "photo_texture.png"
     return PhotoResult(
         name=str(file if folder is None else folder),
         params=params,
-        camera=camera if photo is not None or report else None,
+        camera=camera if (photo is not None or report) and not camera.orthographic else None,
         photo=photo,
         detected=detected,
         fitted=fitted,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -64,7 +64,7 @@ class Stage:
                         color=_bytes(part.color),
                         wireframe=wireframe,
                         opacity=self._opacity,
-                        side="double",
+                        side=_side(self._opacity),
                         cast_shadow=False,
                         receive_shadow=False,
                         visible=not self._hidden,
@@ -116,6 +116,7 @@ class Stage:
             self._opacity = None if opacity >= 1.0 else float(opacity)
             for _, handle in self._parts:
                 handle.opacity = self._opacity
+                handle.side = _side(self._opacity)
 
     def landmarks(self, points: Float[np.ndarray, "L 3"] | None) -> None:
         """Show points on the face, or none."""
@@ -279,6 +280,11 @@ def camera_pose(camera: Camera) -> tuple[Float[np.ndarray, "4"], Float[np.ndarra
 def field_of_view(camera: Camera) -> float:
     """Between the picture's upper and lower edge, radians."""
     return 2.0 * float(np.arctan2(camera.size[1] / 2, float(camera.focal[1])))
+
+
+def _side(opacity: float | None) -> Literal["front", "double"]:
+    """Through a transparent head its back would be seen, and spoil the face."""
+    return "double" if opacity is None else "front"
 
 
 def _scaled(towards: tuple[float, float, float]) -> tuple[float, float, float]:

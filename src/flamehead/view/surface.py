@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from flamehead.io import UvMap, write_glb
@@ -62,11 +63,11 @@ def plain_parts(flame: Flame, *, colored: bool = True) -> tuple[Part, ...]:
         flame: The model.
         colored: Otherwise all of the head is one part in the grey of a head without colours.
     """
-    faces = flame.faces.cpu().numpy()
+    faces = _near_first(flame)
     regions = {name: flame.regions[name] for name in _PLAIN if name in flame.regions} if colored else {}
     if not regions:
         return (_part("head", faces, CLAY),)
-    of_face, names = face_regions(flame.faces, regions)
+    of_face, names = face_regions(torch.from_numpy(faces), regions)
     made = _parts(faces, of_face, names, dict(_PLAIN), rest=("skin", _SKIN))
     if flame.colors is None:
         return made
@@ -76,8 +77,8 @@ def plain_parts(flame: Flame, *, colored: bool = True) -> tuple[Part, ...]:
 
 def region_parts(flame: Flame) -> tuple[Part, ...]:
     """One part for each named region, in colours that differ."""
-    faces = flame.faces.cpu().numpy()
-    of_face, names = face_regions(flame.faces, flame.regions)
+    faces = _near_first(flame)
+    of_face, names = face_regions(torch.from_numpy(faces), flame.regions)
     return _parts(faces, of_face, names, region_colors(names), rest=("no region", (0.62, 0.62, 0.62)))
 
 
@@ -92,6 +93,13 @@ def _parts(
     named = [(name, faces[of_face == k], colors[name]) for k, name in enumerate(names)]
     made = [(rest[0], faces[of_face < 0], rest[1]), *named]
     return tuple(_part(name, chosen, color) for name, chosen, color in made if len(chosen))
+
+
+def _near_first(flame: Flame) -> Int[np.ndarray, "F 3"]:
+    """Triangles from the tip of the nose backwards, so that from the front a half transparent head hides its inside."""
+    faces = flame.faces.cpu().numpy()
+    depth = flame.template.cpu().numpy()[faces].mean(axis=1)[:, 2]
+    return faces[np.argsort(-depth, kind="stable")]
 
 
 def _part(name: str, faces: Int[np.ndarray, "M 3"], color: Color) -> Part:
@@ -120,8 +128,6 @@ def glb_bytes(
 
 def texture_picture(texture: Texture, albedo: tuple[float, ...]) -> Float[np.ndarray, "H W 3"]:
     """The texture of some coefficients as sRGB in [0, 1]; those beyond the loaded components are left out."""
-    import torch
-
     known = torch.tensor(albedo[: texture.n_components], dtype=texture.mean.dtype)
     with torch.no_grad():
         return texture(known).clamp(0.0, 1.0).numpy()

@@ -100,7 +100,6 @@ class Viewer:
         """Seconds from a slider's news to the vertices being handed to the network, newest last."""
         self._lock, self._wake, self._stopping = threading.RLock(), threading.Event(), threading.Event()
         self._ending = threading.Event()
-        # The kernels are compiled and the head is posed before anybody waits for a slider.
         self._vertices = self._pose()
         self._server = _serve(host, free_port(host, port))
         try:
@@ -313,7 +312,9 @@ class Viewer:
             lids = own if lids is None else lids + own
         with torch.no_grad():
             params = states.params_of(state, self.flame, self._known, base)
-            return self.flame(params, eyelids=lids, frame_offsets=self._offsets).vertices.cpu().numpy()
+            # Plain torch poses one head in two milliseconds; loading the kernels would stop a slider for a second.
+            posed = self.flame(params, eyelids=lids, frame_offsets=self._offsets, backend="reference")
+            return posed.vertices.cpu().numpy()
 
     def _work(self) -> None:
         """Draw the latest state, however many changes it took; when all is still, finish it."""
@@ -393,7 +394,10 @@ class Viewer:
             camera = view_camera(client.camera)
             return "head.png", png_bytes(picture_file(self._vertices, self.flame, camera, self._uv_map()))
         if kind == "screen":
-            seen = client.get_render(client.camera.image_height, client.camera.image_width, timeout=30.0)
+            try:
+                seen = client.get_render(client.camera.image_height, client.camera.image_width, timeout=30.0)
+            except (RuntimeError, TimeoutError) as error:
+                raise InputError("The browser sent no picture; keep its page in front and try again.") from error
             return "view.png", png_bytes(np.asarray(seen, dtype=np.uint8))
         return mesh_file(kind, self._vertices, self.flame, self._uv_map())
 
