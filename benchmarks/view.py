@@ -18,10 +18,12 @@ from _common import machine, options, write_figures
 
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --disable-dev-shm-usage --use-angle=swiftshader --enable-unsafe-swiftshader
---window-size=1000,600""".split()
+--window-size=800,300""".split()
 WATCH = """
 window.pressed = []; window.uploads = [];
 addEventListener('keydown', event => window.pressed.push(performance.now()), true);
+// Arrow keys turn the view as well, which would be drawn and timed too.
+addEventListener('DOMContentLoaded', () => document.body.addEventListener('keydown', event => event.stopPropagation()));
 const before = WebGL2RenderingContext.prototype.bufferSubData;
 WebGL2RenderingContext.prototype.bufferSubData = function (...given) {
     if (given[2] && given[2].byteLength > 20000) window.uploads.push(performance.now());

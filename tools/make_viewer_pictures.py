@@ -55,7 +55,7 @@ def main() -> None:
             with Viewer(flame, open_result(work / "fit", flame), appearance=appearance, port=0) as viewer:
                 page.get(viewer.url)
                 time.sleep(6.0)
-                _slide(page, "Head opacity", -30)
+                _enter(page, "Head opacity", "0.7")
                 _photograph(page, out / "viewer_fit.png")
             with Viewer(flame, open_result(work / "track.npz", flame), appearance=appearance, port=0) as viewer:
                 page.get(viewer.url)
@@ -82,10 +82,11 @@ def _press(page: Any, words: str) -> None:
     page.execute_script("arguments[0].click()", button)
 
 
-def _slide(page: Any, label: str, steps: int) -> None:
-    """Press an arrow key on a slider."""
-    slider = page.find_element("xpath", f"(//*[normalize-space()='{label}']/following::*[@role='slider'])[1]")
-    slider.send_keys(*["\ue014" if steps > 0 else "\ue012"] * abs(steps))
+def _enter(page: Any, label: str, number: str) -> None:
+    """Type a slider's number; arrow keys would turn the view as well."""
+    field = page.find_element("xpath", f"(//*[normalize-space()='{label}']/following::input[@inputmode])[1]")
+    field.send_keys("\ue009a\ue000", number, "\ue007")
+    page.execute_script("arguments[0].blur()", field)
 
 
 def _photograph(page: Any, path: Path) -> None:
