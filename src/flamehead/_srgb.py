@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["decode", "decode_tensor", "encode", "encode_tensor"]
+__all__ = ["decode", "decode_slope", "decode_tensor", "encode", "encode_tensor"]
 
 _ENCODED = 0.04045
 _LINEAR = 0.0031308
@@ -28,6 +28,13 @@ def decode(color: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """
     # The curve gets arguments at which it is finite; `where` drops them.
     return np.where(color <= _ENCODED, color / 12.92, ((np.maximum(color, _ENCODED) + 0.055) / 1.055) ** 2.4)
+
+
+def decode_slope(color: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Derivative of `decode`."""
+    # A straight part of the curve's own type: `where` would take a bare number for double precision.
+    flat = np.full_like(color, 1 / 12.92)
+    return np.where(color <= _ENCODED, flat, 2.4 / 1.055 * ((np.maximum(color, _ENCODED) + 0.055) / 1.055) ** 1.4)
 
 
 def encode(light: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

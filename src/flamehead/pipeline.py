@@ -222,8 +222,8 @@ def _fit_pixels(start: ImageFit, options: PixelOptions) -> ImageFit:
     """Refine a landmark fit by the photo's pixels."""
     seconds = dict(start.seconds)
     with timed(seconds, "load_texture"):
-        appearance = _appearance(start.flame, options.texture, options.uv)
-        mask = None if options.mask is None else _read_mask(options.mask, start.photo.shape[:2])
+        appearance = open_appearance(start.flame, options.texture, options.uv)
+        mask = None if options.mask is None else read_mask(options.mask, start.photo.shape[:2])
     with timed(seconds, "photometric"):
         found = fit_photometric(
             start.flame, start.photo, start.fit.observation, start.fit, appearance.space, mask=mask,
@@ -234,12 +234,13 @@ def _fit_pixels(start: ImageFit, options: PixelOptions) -> ImageFit:
 
 
 @lru_cache(maxsize=1)
-def _appearance(flame: Flame, texture: StrPath | None, uv: StrPath | None) -> Appearance:
+def open_appearance(flame: Flame, texture: StrPath | None, uv: StrPath | None) -> Appearance:
+    """`load_appearance`, which keeps the last one."""
     # The next photo of a row is fitted with the same colours, and they take a second to load.
     return load_appearance(flame, texture, uv=uv)
 
 
-def _read_mask(path: StrPath, size: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
+def read_mask(path: StrPath, size: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
     """Pixels that a mask file leaves."""
     mask = read_image(Path(path)).mean(-1) > 0.5
     if mask.shape != size:
@@ -282,7 +283,7 @@ def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, A
         with timed(seconds, "write"):
             points, faces = vertices.cpu().numpy(), flame.faces.cpu().numpy()
             save_fit(
-                stage / "params.npz", fit, model_source=flame.arrays.source, appearance=_saved_appearance(result.pixels)
+                stage / "params.npz", fit, model_source=flame.arrays.source, appearance=saved_appearance(result.pixels)
             )
             if result.pixels is None:
                 write_obj(stage / "mesh.obj", points, faces, colors=flame.colors)
@@ -304,7 +305,8 @@ def save_image_fit(result: ImageFit, folder: StrPath, *, started: Mapping[str, A
     return report
 
 
-def _saved_appearance(pixels: FittedPixels | None) -> SavedAppearance | None:
+def saved_appearance(pixels: FittedPixels | None) -> SavedAppearance | None:
+    """Albedo and light as `save_params` wants them."""
     if pixels is None:
         return None
     return SavedAppearance(pixels.result.albedo, pixels.result.light, _text(pixels.appearance.source))

@@ -140,20 +140,56 @@ def licensed(tmp_path_factory):
     mean = np.stack([190 + 20 * np.sin(40 * u), 140 + 30 * np.cos(35 * v), 110 + 0 * u], axis=-1)
     waves = [np.ones_like(u), u - 0.5, np.sin(20 * u) * np.sin(20 * v)]
     basis = np.stack([np.repeat(15 * wave[..., None], 3, axis=-1) for wave in waves], axis=-1)
-    np.savez(folder / "FLAME_texture.npz", mean=mean[..., ::-1], tex_dir=basis, vt=uv, ft=arrays.faces.astype(np.int32))
+    layout = {"vt": uv, "ft": arrays.faces.astype(np.int32)}
+    np.savez(folder / "FLAME_texture.npz", mean=mean[..., ::-1], tex_dir=basis, **layout)
+    # AlbedoMM: linear light, with gloss; the last of its 145 components are beyond those that a fit takes.
+    more = np.zeros((64, 64, 3, 145))
+    more[..., :3] = (basis / 255) * (mean[..., ::-1, None] / 255)
+    gloss = {"specMU": np.full((64, 64, 3), 0.05), "specPC": np.zeros((64, 64, 3, 145))}
+    np.savez(
+        folder / "albedoModel2020_FLAME_albedoPart.npz", MU=(mean[..., ::-1] / 255) ** 2.2, PC=more, **gloss, **layout
+    )
+    # From the Basel Face Model: flat, 512 texels on a side, black at the back of the head, and without a layout.
+    covered = np.repeat(np.repeat((abs(u - 0.5) < 0.3)[..., None], 3, axis=-1), 8, axis=0).repeat(8, axis=1)
+    large = [
+        covered * image.repeat(8, axis=0).repeat(8, axis=1) / 255
+        for image in (mean[..., ::-1], *np.moveaxis(basis, -1, 0))
+    ]
+    np.savez(
+        folder / "FLAME_albedo_from_BFM.npz", MU=large[0].ravel(), PC=np.stack([x.ravel() for x in large[1:]], axis=-1)
+    )
+    lines = [f"v {x:.8f} {y:.8f} {z:.8f}" for x, y, z in arrays.template] + [f"vt {a:.8f} {b:.8f}" for a, b in uv]
+    lines += [f"f {i}/{i} {j}/{j} {k}/{k}" for i, j, k in arrays.faces + 1]
+    (folder / "head_template.obj").write_text("\n".join(lines) + "\n")
     return folder
 
 
-def test_a_licensed_model_wears_its_texture_space(run, licensed, tmp_path):
+@pytest.mark.parametrize(
+    ("texture", "uv"),
+    [
+        ("FLAME_texture.npz", None),
+        ("albedoModel2020_FLAME_albedoPart.npz", None),
+        ("FLAME_albedo_from_BFM.npz", "head_template.obj"),
+    ],
+)
+def test_a_licensed_model_wears_its_texture_space(run, licensed, tmp_path, texture, uv):
     flame = load_flame(licensed / "generic_model.pkl")
-    appearance = load_appearance(flame, licensed / "FLAME_texture.npz")
-    assert appearance.space.encoded
-    truth = np.array([1.0, -0.8, 0.6])
+    layout = () if uv is None else ("--uv", licensed / uv)
+    appearance = load_appearance(flame, licensed / texture, uv=None if uv is None else licensed / uv)
+    assert appearance.space.encoded == (not texture.startswith("albedoModel"))
+    truth = np.zeros(appearance.space.basis.shape[-1])
+    truth[:3] = 1.0, -0.8, 0.6
     image, options = photograph(flame, appearance, truth, tmp_path)
-    files = ("--model", licensed / "generic_model.pkl", "--texture", licensed / "FLAME_texture.npz")
+    files = ("--model", licensed / "generic_model.pkl", "--texture", licensed / texture, *layout)
     done = run("fit", image, *options, *files, "--photometric", "--out", tmp_path / "out")
     assert (done.code, done.err) == (0, "") and names(tmp_path / "out") == FILES | MORE
     report = json.loads((tmp_path / "out" / "report.json").read_text())["photometric"]
-    assert report["psnr_after"] > report["psnr_before"] and report["texture"].endswith("FLAME_texture.npz")
+    assert report["psnr_after"] > report["psnr_before"] and report["texture"].endswith(texture)
     # Brightness is shared with the light; the other two are not.
-    np.testing.assert_allclose(report["albedo"][1:], truth[1:], atol=0.4)
+    np.testing.assert_allclose(report["albedo"][1:3], truth[1:3], atol=0.4)
+    found, wanted = read_image(tmp_path / "out" / "texture.png"), appearance.picture(truth)
+    assert found.shape == wanted.shape
+    front = np.s_[found.shape[0] // 4 : found.shape[0] // 2, 2 * found.shape[1] // 5 : 3 * found.shape[1] // 5]
+    assert np.abs(found[front] / found[front].mean() - wanted[front] / wanted[front].mean()).mean() < 0.05
+    # The back of the head, which neither the photo nor the Basel Face Model shows, is not left black.
+    assert read_image(tmp_path / "out" / "photo_texture.png").mean(-1).min() > 0.05

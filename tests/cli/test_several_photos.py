@@ -72,6 +72,56 @@ def test_one_person(run, shoot, tmp_path):
     assert done.out.splitlines()[-1].startswith("One identity for 3 photos: Converged")
 
 
+def test_one_person_by_pixels(run, shoot, tmp_path):
+    folder, photos, _ = shoot
+    (tmp_path / "masks").mkdir()
+    half = np.zeros((*SIZE, 3), np.float32)
+    half[:, :130] = 1.0
+    write_image(tmp_path / "masks" / "a.png", half)
+    options = ("--landmarks", folder / "marks", "--focal", FOCAL, "--photometric", "--mask", tmp_path / "masks")
+    done = run("fit", *photos, "--same-person", "--out", tmp_path / "out", *options)
+    assert (done.code, done.err) == (0, "") and "PSNR" in done.out
+    assert done.out.splitlines()[-1].startswith("One identity and one albedo for 3 photos")
+    more = {"texture.png", "photo_texture.png"}
+    assert (
+        names(tmp_path / "out")
+        == {*"abc", "params.npz", "neutral.obj", "neutral.mtl", "neutral.ply", "sheet.png"} | {"report.json"} | more
+    )
+    assert all(names(tmp_path / "out" / name) == EACH | more | {"mesh.mtl"} for name in "abc")
+    shared = load_params(tmp_path / "out" / "params.npz")
+    each = [load_params(tmp_path / "out" / name / "params.npz") for name in "abc"]
+    assert shared.albedo is not None
+    lights = []
+    for one in each:
+        assert one.albedo is not None and one.light is not None
+        assert torch.equal(one.params.shape, shared.params.shape) and torch.equal(one.albedo, shared.albedo)
+        lights.append(one.light)
+    assert not torch.allclose(lights[0], lights[2])
+    assert "map_Kd photo_texture.png" in (tmp_path / "out" / "neutral.mtl").read_text()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert all(one["photometric"]["psnr_after"] > one["photometric"]["psnr_before"] for one in report["photos"])
+    # Photo a is half hidden by its mask.
+    seen = [one["photometric"]["pixels"] for one in report["photos"]]
+    assert seen[0] < 0.8 * seen[2]
+
+
+def test_one_lens(run, shoot, tmp_path):
+    folder, photos, _ = shoot
+    options = ("--landmarks", folder / "marks", "--one-lens", "--out", tmp_path / "out")
+    assert run("fit", *photos, "--same-person", *options).code == 0
+    focals = [float(load_params(tmp_path / "out" / name / "params.npz").camera.focal[0]) for name in "abc"]
+    assert focals == pytest.approx([focals[0]] * 3)
+    assert "add --same-person" in run("fit", photos[0], "--one-lens", "--out", tmp_path / "out").complaint
+
+
+def test_masks_of_several_photos(run, shoot, tmp_path):
+    folder, photos, _ = shoot
+    arguments = ("fit", *photos, "--same-person", "--photometric", "--landmarks", folder / "marks")
+    arguments = (*arguments, "--out", tmp_path / "out", "--mask")
+    assert "needs a folder with a mask" in run(*arguments, photos[0]).complaint
+    assert "No mask for any of the photos" in run(*arguments, folder / "marks").complaint
+
+
 def test_known_cameras(run, shoot, tmp_path):
     folder, photos, vertices = shoot
     options = ("--landmarks", folder / "marks", "--cameras", folder / "cameras.json")

@@ -92,15 +92,16 @@ def test_the_normal_equations_are_those_of_the_residuals(converters):
     placed = Similarity(1.1, Rotation.from_rotvec([0.1, 0.2, 0.3]).as_matrix(), np.array([0.01, 0.02, 0.03]))
     count = system.n_coefficients
     state = bfm_system.BfmState(placed, np.array([0.2, 0.05, -0.03]), 0.3 * rng.normal(size=count))
-    cost, residuals = bfm_system._cost(system, targets, state)
-    linear = bfm_system._linearize(system, targets, state, cost, residuals)
+    target = bfm_system._target(system, targets)
+    here = bfm_system._evaluate(system, target, state)
+    linear, residuals = bfm_system._linearize(system, target, here), here.residuals
     columns = [*range(10), 10, 60, 10 + count // 2, 9 + count]
     jacobian = []
     for column in columns:
         step = np.zeros(10 + count)
         step[column] = 1e-6
         ends = [bfm_system._retract(state, sign * step, targets.mean(axis=0)) for sign in (1, -1)]
-        ahead, behind = (bfm_system._cost(system, targets, end)[1] for end in ends)
+        ahead, behind = (bfm_system._evaluate(system, target, end).residuals for end in ends)
         jacobian.append((ahead - behind) / 2e-6)
     rows = np.array(jacobian)
     prior = np.concatenate([np.zeros(7), np.full(3, 1e-8), system.prior])

@@ -90,6 +90,23 @@ def test_each_photo_keeps_its_own_lens(head):
     assert "log_focal" not in told(fits[0]).columns and "log_focal" in told(fits[1]).columns
 
 
+def test_one_lens_is_better_known(head):
+    seen, _ = photos(head, [-25.0, 0.0, 25.0], seed=2)
+    tight = LandmarkFitSettings(cost_tolerance=1e-9)
+    own, one = (fit_same_person(head, seen, one_lens=lens, settings=tight).fits for lens in (False, True))
+    focals = [float(fit.camera.focal[0]) for fit in one]
+    assert focals == pytest.approx([focals[0]] * 3) and len({float(fit.camera.focal[0]) for fit in own}) == 3
+    assert told(one[0]).deviation["log_focal"] < told(own[0]).deviation["log_focal"]
+    assert told(one[0]).deviation["log_focal"] == pytest.approx(told(one[2]).deviation["log_focal"])
+    # The order of the photos does not matter, and one that is known stays as it is.
+    back = fit_same_person(head, seen[::-1], one_lens=True, settings=tight).fits
+    assert float(back[0].camera.focal[0]) == pytest.approx(focals[0], rel=1e-3)
+    mixed = fit_same_person(head, seen, focals=[FOCAL, None, None], one_lens=True, settings=tight).fits
+    focals = [float(fit.camera.focal[0]) for fit in mixed]
+    assert focals[0] == pytest.approx(FOCAL) and focals[1] == pytest.approx(focals[2])
+    assert told(mixed[1]).deviation["log_focal"] > 0
+
+
 def test_another_person_is_noticed(head):
     seen, _ = photos(head, [0.0, 5.0, -10.0], same=False, noise=0.2)
     tight = LandmarkFitSettings(expression_sigma=0.4)

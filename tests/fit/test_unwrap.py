@@ -12,7 +12,7 @@ from flamehead.errors import InputError
 from flamehead.fit.appearance import load_appearance
 from flamehead.fit.painted import even_light, paint_head, pixel_error
 from flamehead.fit.pixels import linear_about, texture_space
-from flamehead.fit.unwrap import unwrap_photo
+from flamehead.fit.unwrap import merge_photos, unwrap_photo
 from flamehead.model import load_flame
 from flamehead.solve import Status
 
@@ -51,6 +51,27 @@ def test_a_photo_of_the_model_gives_its_albedo_back(flame, appearance):
     error = np.abs(found.image - wanted).max(-1)
     assert np.median(error[found.photo > 0.9]) < 0.02
     assert np.median(error[found.photo + found.mirror == 0]) < 0.03
+
+
+def test_photos_from_both_sides_make_one_albedo(flame, appearance):
+    fits, albedo = [make_fit(flame, yaw) for yaw in (-0.6, 0.6)], np.linspace(-0.5, 0.5, 31)
+    lights = [even_light(0.7), even_light(0.8)]
+    lights[0][1], lights[1][1] = 0.25, -0.2
+    photos = [
+        paint_head(flame, fit.params, CAMERA, appearance.space, albedo, light, region=None).image
+        for fit, light in zip(fits, lights, strict=True)
+    ]
+    both = merge_photos(flame, photos, fits, appearance, albedo, lights, size=256)
+    one = unwrap_photo(flame, photos[0], fits[0], appearance, albedo, lights[0], size=256)
+    assert both.photo.mean() > 1.3 * one.photo.mean() and both.photo.max() <= 1
+    wanted = appearance.picture(albedo).reshape(256, 2, 256, 2, 3).mean((1, 3))
+    error = np.abs(both.image - wanted).max(-1)
+    # Neither photo's light is left in it, nor a seam between them.
+    assert np.median(error[both.photo > 0.9]) < 0.02 and np.percentile(error[both.photo > 0.9], 95) < 0.12
+    assert np.median(np.abs(one.image - wanted).max(-1)[one.photo > 0.9]) > 0.03
+    nothing = [np.zeros((256, 256), dtype=bool)] * 2
+    hidden = merge_photos(flame, photos, fits, appearance, albedo, lights, size=128, masks=nothing)
+    assert not hidden.photo.any()
 
 
 def test_what_a_mask_hides_is_not_taken(flame, appearance):

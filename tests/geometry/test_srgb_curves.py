@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from flamehead._srgb import decode, decode_tensor, encode, encode_tensor
+from flamehead._srgb import decode, decode_slope, decode_tensor, encode, encode_tensor
 
 VALUES = np.concatenate([np.linspace(-0.2, 1.3, 301), [0.0031308, 0.04045]])
 
@@ -32,3 +32,12 @@ def test_derivatives(curve):
     x = torch.linspace(-0.1, 1.2, 17, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(curve, x)
     assert torch.autograd.gradgradcheck(curve, x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_slope_is_that_of_the_curve(dtype):
+    x = torch.linspace(-0.1, 1.2, 17, dtype=torch.float64, requires_grad=True)
+    (wanted,) = torch.autograd.grad(decode_tensor(x).sum(), x)
+    found = decode_slope(x.detach().numpy().astype(dtype))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-6)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flamehead.cli._heads import is_builtin, load_texture, open_flame, open_saved, uv_layout, widened
+from flamehead.cli._heads import load_texture, open_flame, open_saved, uv_layout, widened
 from flamehead.cli._usage import UsageError
 from flamehead.errors import InputError
 
@@ -136,6 +136,7 @@ def surface_of(command: Export, found: Opened) -> UvMap | None:
     """The texture: the one asked for, that of the fit, or the built-in head's; None where the model has no layout."""
     from flamehead.export import built_in_texture
     from flamehead.io import UvMap
+    from flamehead.model import is_builtin
 
     flame, asked, uv = found.flame, command.surface.texture, command.surface.uv
     if asked not in (None, "none"):

@@ -13,16 +13,22 @@ from flamehead.cli._usage import UsageError
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
     from flamehead.cli.fit import FitPhotos
     from flamehead.data import FlameParams
-    from flamehead.fit import SharedFit, ViewsFit
     from flamehead.formats import CameraRig
+    from flamehead.io import SavedAppearance
     from flamehead.model import Flame
-    from flamehead.pipeline import SeenImage
+    from flamehead.pipeline import ImageFit, SeenImage
+    from flamehead.pipeline_person import PersonImages
+    from flamehead.solve import Status
 
 __all__ = ["fit_together"]
 
 _SUFFIXES = (".npz", ".npy", ".json")
+_MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif")
 _SHEET_WIDTH = 1200
 """Pixels, of the rows of the sheet."""
 
@@ -36,6 +42,10 @@ class _Head:
     """Name of its mesh file."""
     report: dict[str, Any]
     warnings: Sequence[str]
+    status: Status
+    loss: float
+    person: PersonImages | None = None
+    """With the colours that the photos share, where their pixels were fitted."""
 
 
 def fit_together(command: FitPhotos) -> int:
@@ -60,15 +70,11 @@ def fit_together(command: FitPhotos) -> int:
         seen = [_see(command, image) for image in command.images]
         flame = _prepare(command, flame, wait)
     folders = _folders_of(command.images, command.out)
-    start = time.perf_counter()
     if rig is None:
-        head, fits = _same_person(flame, seen)
+        head, images = _same_person(command, flame, seen)
     else:
-        head, seen, fits = _views(flame, seen, rig)
-    # The solve is one for all photos, so each report tells the time of all.
-    together = time.perf_counter() - start
-    seen = [replace(one, seconds={**one.seconds, "fit_all": together}) for one in seen]
-    return _save(command, flame, head, seen, fits, folders)
+        head, images = _views(flame, seen, rig)
+    return _save(command, flame, head, images, folders)
 
 
 def _check(command: FitPhotos) -> None:
@@ -83,6 +89,11 @@ def _check(command: FitPhotos) -> None:
         raise InputError(
             f"{option} with --landmarks needs a folder with one file per photo, named as the photo, but "
             f"{command.landmarks} is none."
+        )
+    if command.mask is not None and not command.mask.is_dir():
+        raise InputError(
+            f"{option} with --mask needs a folder with a mask named as the photo for each photo that wants one, but "
+            f"{command.mask} is none."
         )
 
 
@@ -102,63 +113,89 @@ def _see(command: FitPhotos, image: Path) -> SeenImage:
         raise InputError(f"{named.rstrip('.')}, or leave this photo out.") from error
 
 
-def _same_person(flame: Flame, seen: Sequence[SeenImage]) -> tuple[_Head, SharedFit]:
-    from flamehead.fit import fit_same_person
+def _masks(command: FitPhotos) -> list[Path | None]:
+    """The mask of each photo, where the folder has one."""
+    folder = command.mask
+    if folder is None:
+        return [None] * len(command.images)
+    files = [[folder / f"{image.stem}{suffix}" for suffix in _MASK_SUFFIXES] for image in command.images]
+    found = [next((path for path in each if path.is_file()), None) for each in files]
+    if not any(found):
+        raise InputError(f"No mask for any of the photos in {folder}; put {files[0][0].name} there, for example.")
+    return found
 
-    shared = fit_same_person(flame, [one.observation for one in seen], focals=[one.focal for one in seen])
-    report = {"landmark_error_percent_alone": shared.alone}
-    return _Head(shared.neutral, "neutral", report, shared.warnings), shared
+
+def _same_person(command: FitPhotos, flame: Flame, seen: Sequence[SeenImage]) -> tuple[_Head, Sequence[ImageFit]]:
+    from flamehead.pipeline import PixelOptions
+    from flamehead.pipeline_person import fit_person_images
+
+    pixels = PixelOptions(command.texture, command.uv) if command.photometric else None
+    person = fit_person_images(seen, flame=flame, one_lens=command.one_lens, photometric=pixels, masks=_masks(command))
+    shared, solved = person.landmarks, person.pixels or person.landmarks
+    report: dict[str, Any] = {"landmark_error_percent_alone": shared.alone}
+    if person.pixels is not None:
+        report["albedo"] = person.pixels.albedo
+    head = _Head(
+        person.neutral, "neutral", report, shared.warnings, solved.status, solved.loss,
+        None if person.pixels is None else person,
+    )  # fmt: skip
+    return head, person.images
 
 
-def _views(flame: Flame, seen: Sequence[SeenImage], rig: CameraRig) -> tuple[_Head, list[SeenImage], ViewsFit]:
+def _views(flame: Flame, seen: Sequence[SeenImage], rig: CameraRig) -> tuple[_Head, Sequence[ImageFit]]:
     from flamehead.fit import fit_views
     from flamehead.formats import undistort_image
+    from flamehead.pipeline import ImageFit
 
+    start = time.perf_counter()
     cameras = [rig.of(one.image) for one in seen]
     views = fit_views(flame, [one.observation for one in seen], cameras, metric=rig.metric)
-    straight = [
-        replace(one, photo=undistort_image(one.photo, camera), focal_source="given")
-        for one, camera in zip(seen, cameras, strict=True)
+    # The solve is one for all photos, so each report tells the time of all.
+    together = time.perf_counter() - start
+    images = [
+        ImageFit(
+            fit, flame, undistort_image(one.photo, camera), one.image, "given", {**one.seconds, "fit_all": together}
+        )
+        for one, camera, fit in zip(seen, cameras, views.fits, strict=True)
     ]
     report = {"metres_per_unit": views.metres_per_unit, "cameras": str(rig.source)}
-    return _Head(views.fits[0].params, "mesh", report, ()), straight, views
+    return _Head(views.fits[0].params, "mesh", report, (), views.status, views.loss), images
 
 
-def _save(
-    command: FitPhotos,
-    flame: Flame,
-    head: _Head,
-    seen: Sequence[SeenImage],
-    found: SharedFit | ViewsFit,
-    folders: Sequence[Path],
-) -> int:
+def _save(command: FitPhotos, flame: Flame, head: _Head, images: Sequence[ImageFit], folders: Sequence[Path]) -> int:
     """A folder per photo, then what they share."""
-    from flamehead.pipeline import ImageFit, save_image_fit
+    from flamehead.pipeline import save_image_fit
 
     reports = []
-    for one, fit, folder in zip(seen, found.fits, folders, strict=True):
-        result = ImageFit(fit, flame, one.photo, one.image, one.focal_source, one.seconds)
+    for result, folder in zip(images, folders, strict=True):
         reports.append(save_image_fit(result, folder))
         if not command.quiet:
-            error = reports[-1]["landmark_error_percent"]
-            known = "unknown" if error is None else f"{error:.2f} % of the eye distance"
-            print(f"{one.image.name}: landmark error {known} -> {folder}", flush=True)
+            print(_line(reports[-1], folder), flush=True)
             for sentence in reports[-1]["warnings"]:
-                print(f"flamehead: warning: {one.image}: {sentence}", file=sys.stderr, flush=True)
+                print(f"flamehead: warning: {result.image}: {sentence}", file=sys.stderr, flush=True)
     for sentence in head.warnings if not command.quiet else ():
         print(f"flamehead: warning: {sentence}", file=sys.stderr, flush=True)
-    _write_shared(command.out, flame, head, found, reports, folders)
+    _write_shared(command.out, flame, head, images, reports, folders)
     if not command.quiet:
-        what = "identity" if head.mesh == "neutral" else "head"
-        print(f"One {what} for {len(seen)} photos: {found.status} -> {command.out}", flush=True)
+        what = "head" if head.mesh != "neutral" else "identity" if head.person is None else "identity and one albedo"
+        print(f"One {what} for {len(images)} photos: {head.status} -> {command.out}", flush=True)
     return 0
+
+
+def _line(report: dict[str, Any], folder: Path) -> str:
+    name, error = Path(report["image"]).name, report["landmark_error_percent"]
+    known = f"landmark error {'unknown' if error is None else f'{error:.2f} % of the eye distance'}"
+    if "photometric" in report:
+        pixels = report["photometric"]
+        known += f", PSNR {pixels['psnr_before']:.1f}, then {pixels['psnr_after']:.1f} dB"
+    return f"{name}: {known} -> {folder}"
 
 
 def _write_shared(
     out: Path,
     flame: Flame,
     head: _Head,
-    found: SharedFit | ViewsFit,
+    images: Sequence[ImageFit],
     reports: Sequence[dict[str, Any]],
     folders: Sequence[Path],
 ) -> None:
@@ -173,18 +210,45 @@ def _write_shared(
         save_params(
             stage / "params.npz",
             head.params,
-            found.fits[0].camera,
+            images[0].fit.camera,
             fingerprint=flame.fingerprint,
             model_source=flame.arrays.source,
-            status=str(found.status),
+            status=str(head.status),
+            appearance=_appearance(head.person),
         )
-        write_obj(stage / f"{head.mesh}.obj", points, faces, colors=flame.colors)
+        if head.person is None:
+            write_obj(stage / f"{head.mesh}.obj", points, faces, colors=flame.colors)
+        else:
+            _write_textures(head.person, points, stage / f"{head.mesh}.obj")
         write_ply(stage / f"{head.mesh}.ply", points, faces, colors=flame.colors)
         write_image(stage / "sheet.png", _sheet(folders))
-        names = ("image", "landmark_error_percent", "uncertainty", "warnings")
-        photos = [{name: report[name] for name in names} for report in reports]
-        status = {"status": str(found.status), "converged": found.status.converged, "loss": found.loss}
+        names = ("image", "landmark_error_percent", "uncertainty", "photometric", "warnings")
+        photos = [{name: report[name] for name in names if name in report} for report in reports]
+        status = {"status": str(head.status), "converged": head.status.converged, "loss": head.loss}
         write_json(stage / "report.json", head.report | status | {"warnings": head.warnings, "photos": photos})
+
+
+def _appearance(person: PersonImages | None) -> SavedAppearance | None:
+    """The albedo, under even light: there is none that the photos share."""
+    from flamehead.fit.painted import even_light
+    from flamehead.pipeline import saved_appearance
+
+    found = None if person is None else saved_appearance(person.images[0].pixels)
+    return None if found is None else replace(found, light=even_light())
+
+
+def _write_textures(person: PersonImages, points: Float[np.ndarray, "V 3"], mesh: Path) -> None:
+    """The albedo, and the mesh that wears what all photos show."""
+    from flamehead.io import UvMap, write_image, write_textured_obj
+    from flamehead.pipeline_person import merged_texture
+
+    pixels = person.images[0].pixels
+    assert pixels is not None
+    appearance = pixels.appearance
+    write_image(mesh.parent / "texture.png", appearance.picture(pixels.result.albedo))
+    uv_map = UvMap(appearance.uv, appearance.uv_faces, merged_texture(person))
+    faces = person.flame.faces.cpu().numpy()
+    write_textured_obj(mesh, points, faces, uv_map=uv_map, picture_name="photo_texture.png")
 
 
 def _sheet(folders: Sequence[Path]) -> Any:

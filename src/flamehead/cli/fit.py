@@ -67,9 +67,13 @@ class FitPhotos:
     uv: Annotated[Path | None, tyro.conf.arg(metavar="OBJ")] = None
     """Texture coordinates for a texture file that holds none, such as head_template.obj."""
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """With --photometric, for one photo: a picture of its size, white where pixels count."""
+    """With --photometric: a picture of the photo's size, white where pixels count; a folder of such pictures, named as
+    the photos, with --same-person."""
     same_person: bool = False
-    """All photos show one person: one identity, and pose, expression and lens of each photo."""
+    """All photos show one person: one identity, and pose, expression and lens of each photo; with --photometric, one
+    albedo, too, and the light of each photo."""
+    one_lens: bool = False
+    """With --same-person: photos whose focal length is not known were taken at the same one; crops must not differ."""
     cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """All photos were taken at once by known cameras (JSON with K, R, t, or a COLMAP text folder): one head in all."""
     quiet: bool = False
@@ -102,9 +106,11 @@ def _check(command: FitPhotos) -> None:
         raise InputError("--face chooses among detected faces; leave it out, as --landmarks names the face already.")
     check_variant(command.flame_variant, command.model)
     _check_pixels(command)
-    if together and (command.photometric or command.init is not None):
-        option = "--photometric" if command.photometric else "--init"
+    if (command.cameras is not None and command.photometric) or (together and command.init is not None):
+        option = "--photometric" if command.init is None else "--init"
         raise InputError(f"{option} works on single photos; leave it out, or fit the photos without the other option.")
+    if command.one_lens and not command.same_person:
+        raise InputError("--one-lens is about photos of one person; add --same-person, or leave it out.")
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
     built_in, weight = command.model is None, command.identity_weight
@@ -115,7 +121,7 @@ def _check_pixels(command: FitPhotos) -> None:
     for name in ("texture", "uv", "mask"):
         if getattr(command, name) is not None and not command.photometric:
             raise InputError(f"--{name} belongs to the photometric fit; add --photometric, or leave it out.")
-    if command.mask is not None and len(command.images) > 1:
+    if command.mask is not None and len(command.images) > 1 and not command.same_person:
         raise InputError(f"One mask cannot serve {len(command.images)} photos; fit them one by one.")
     if command.photometric and command.model is not None and command.texture is None:
         raise InputError(

@@ -15,6 +15,7 @@ from flamehead.data import FlameParams, Track
 from flamehead.errors import InputError
 from flamehead.export.texture import built_in_texture
 from flamehead.io import UvMap
+from flamehead.model import is_builtin
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
@@ -72,7 +73,7 @@ class HeadChoice:
         used = np.flatnonzero(np.abs(expression).max(0) > _USED)
         shown = np.union1d(np.arange(min(n_expression, flame.n_expression)), used).astype(np.int64)
         shape, shape_rows = _padded(rows["shape"], flame.n_shape)[0], np.arange(min(n_shape, flame.n_shape))
-        has_lids = flame.eyelid_basis is not None and not _named(flame)
+        has_lids = flame.eyelid_basis is not None and not is_builtin(flame)
         first = expression[0]
         if eyelids is not None and not has_lids:
             first = first + _blinks(flame, np.asarray(eyelids, dtype=np.float64)[None])[0]
@@ -151,7 +152,7 @@ def _names(flame: Flame, choice: HeadChoice) -> dict[str, Any]:
     names = [f"shape {k + 1}" for k in choice.shape_rows] + [f"expression {k + 1}" for k in choice.expression_rows]
     kinds = ["shape"] * len(choice.shape_rows) + ["expression"] * len(choice.expression_rows)
     ranges = [_RANGES[kind] for kind in kinds]
-    if _named(flame):
+    if is_builtin(flame):
         from flamehead.builtin import builtin_head
 
         head = builtin_head()
@@ -167,7 +168,7 @@ def _names(flame: Flame, choice: HeadChoice) -> dict[str, Any]:
 
 def _surface(flame: Flame, uv_map: UvMap | None, head: FlameParams | Track | None) -> dict[str, Any]:
     """Corners with their texture coordinates, and the texture: a vertex on a seam is there once for each of its uv."""
-    if uv_map is None and _named(flame):
+    if uv_map is None and is_builtin(flame):
         uv_map = built_in_texture(head.albedo if isinstance(head, Track) else None)
     faces = flame.arrays.faces
     if uv_map is None:
@@ -206,7 +207,7 @@ def _jpeg(picture: Float[np.ndarray, "H W 3"]) -> str:
 def _reached_by_light(flame: Flame) -> Float[np.ndarray, "V"]:
     """Share of the light that comes to each vertex: little inside of the mouth, as far as the model tells it apart."""
     out = np.ones(len(flame.arrays.template))
-    if _named(flame):
+    if is_builtin(flame):
         from flamehead.builtin import builtin_head
 
         out[: len(builtin_head().part)][builtin_head().part == _MOUTH_BAG] = _DARK
@@ -224,16 +225,9 @@ def _frame(flame: Flame, template: Float[np.ndarray, "V 3"]) -> dict[str, Any]:
     return {"center": center, "distance": distance * height}
 
 
-def _named(flame: Flame) -> bool:
-    """Whether this is the built-in head, whose components have names and whose eyelids are two of them."""
-    from flamehead.builtin import RECIPE
-
-    return flame.fingerprint == f"builtin-{RECIPE}"
-
-
 def _blinks(flame: Flame, eyelids: Float[np.ndarray, "T 2"]) -> Float[np.ndarray, "T E"]:
     """Eyelids as expressions, which they are on the built-in head."""
-    if not _named(flame):
+    if not is_builtin(flame):
         raise InputError(f"{flame.source} has no eyelids; leave them out.")
     from flamehead.builtin import builtin_head
 

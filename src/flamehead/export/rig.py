@@ -160,9 +160,10 @@ def build_rig(
 
 def expression_names(flame: Flame) -> list[str]:
     """The names of a model's expression components: movements of the built-in head, else numbers from 0 on."""
-    from flamehead.builtin import RECIPE, builtin_head
+    from flamehead.builtin import builtin_head
+    from flamehead.model import is_builtin
 
-    if flame.fingerprint == f"builtin-{RECIPE}":
+    if is_builtin(flame):
         return list(builtin_head().expression_names[: flame.n_expression])
     return [f"expression_{row:03d}" for row in range(flame.n_expression)]
 

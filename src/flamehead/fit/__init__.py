@@ -18,6 +18,7 @@ from flamehead.fit.landmarks import LandmarkFitSettings, fit_landmarks
 from flamehead.fit.metrics import landmark_error_percent
 from flamehead.fit.offsets import OffsetSettings, free_vertices, mouth_intersections
 from flamehead.fit.painted import PaintedHead, PixelError, paint_head
+from flamehead.fit.person import PersonFit, fit_person
 from flamehead.fit.photometric import PhotometricFit, PhotometricSettings, fit_photometric
 from flamehead.fit.pixels import TextureSpace, texture_space
 from flamehead.fit.points import PointFit, PointFitSettings, fit_points
@@ -37,7 +38,7 @@ from flamehead.fit.scan_samples import Scan, clean_scan
 from flamehead.fit.scan_units import ScanUnit, guess_unit
 from flamehead.fit.several import SharedFit, fit_same_person
 from flamehead.fit.uncertainty import describe_uncertainty, expected_params, vertex_deviation
-from flamehead.fit.unwrap import PhotoTexture, unwrap_photo
+from flamehead.fit.unwrap import PhotoTexture, merge_photos, unwrap_photo
 from flamehead.fit.views import ViewsFit, fit_views
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "LandmarkModel",
     "OffsetSettings",
     "PaintedHead",
+    "PersonFit",
     "PhotoTexture",
     "PhotometricFit",
     "PhotometricSettings",
@@ -83,6 +85,7 @@ __all__ = [
     "find_scan_landmarks",
     "fit_custom",
     "fit_landmarks",
+    "fit_person",
     "fit_photometric",
     "fit_points",
     "fit_registered",
@@ -97,6 +100,7 @@ __all__ = [
     "landmark_points",
     "landmark_positions",
     "load_appearance",
+    "merge_photos",
     "mouth_intersections",
     "paint_head",
     "prepare_bfm",

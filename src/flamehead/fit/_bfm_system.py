@@ -6,7 +6,9 @@ In the frame of the unturned head, with x = template + B c + P vec(M), M = R_jaw
 
 By the coefficients c its Jacobian is B + M E with E = w (B - J_basis). As M^T M = -(M + M^T) for a rotation, the normal
 matrix of the coefficients is linear in M: G + sum_ab M_ab N_ab, N_ab = B_a^T E_b + E_b^T B_a - E_a^T E_b - E_b^T E_a.
-So an iteration costs two passes over B and a Cholesky factorisation, whatever the number of vertices.
+What the turn and the target mix with the coefficients, `B^T` times each of their columns, is multiplied out once for a
+model and once for a mesh; only the vertices that the jaw moves are left for an iteration. So that costs one pass over B
+for the residuals, and a Cholesky factorisation.
 """
 
 from __future__ import annotations
@@ -69,6 +71,15 @@ class BfmSystem:
     by_turn: Float[np.ndarray, "9 C C"]
     prior: Float[np.ndarray, "C"]
     """Squared weights of the coefficients."""
+    moving: Int[np.ndarray, "M"]
+    """Vertices that the jaw moves."""
+    moving_basis: Float[np.ndarray, "3M C"]
+    by_template: Float[np.ndarray, "C"]
+    """B^T template."""
+    by_shift: Float[np.ndarray, "C 3"]
+    """B^T times the same vector at every vertex."""
+    by_pose: Float[np.ndarray, "C 9"]
+    """B^T P."""
 
     @property
     def n_coefficients(self) -> int:
@@ -101,11 +112,13 @@ def build_system(arrays: FlameArrays, ids: Int[np.ndarray, "N"], matrix: scipy.s
         by_turn[k] = product + product.T
     prior = np.full(count, _EXPRESSION_WEIGHT**2)
     prior[:n_shape] = _SHAPE_WEIGHT**2
+    pose_basis = np.ascontiguousarray(arrays.pose_basis[ids][..., 9 * (_JAW - 1) : 9 * _JAW])
+    template = arrays.template[ids]
     return BfmSystem(
         matrix,
-        arrays.template[ids],
+        template,
         np.ascontiguousarray(flat),
-        np.ascontiguousarray(arrays.pose_basis[ids][..., 9 * (_JAW - 1) : 9 * _JAW]),
+        pose_basis,
         weights,
         joint,
         joint_basis,
@@ -114,15 +127,48 @@ def build_system(arrays: FlameArrays, ids: Int[np.ndarray, "N"], matrix: scipy.s
         flat.T @ flat,
         by_turn,
         prior,
+        moves,
+        np.ascontiguousarray(basis[moves].reshape(-1, count)),
+        flat.T @ template.reshape(-1),
+        basis.sum(axis=0).T,
+        flat.T @ pose_basis.reshape(-1, 9),
     )
 
 
 @dataclass(frozen=True)
-class _Linear:
-    """The problem around a state."""
+class _Target:
+    """The points that a head is fitted to."""
 
+    points: Float[np.ndarray, "N 3"]
+    center: Float[np.ndarray, "3"]
+    by_points: Float[np.ndarray, "C 3 3"]
+    """B_a^T (points - center)_b, of the axes a and b."""
+
+
+def _target(system: BfmSystem, points: Float[np.ndarray, "N 3"]) -> _Target:
+    center = points.mean(axis=0)
+    # Nine rows, each with one coordinate on one axis: the basis is passed over once.
+    rows = np.einsum("nb,ac->abnc", points - center, np.eye(3)).reshape(9, -1)
+    return _Target(points, center, (rows @ system.basis).T.reshape(-1, 3, 3))
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A state and its cost."""
+
+    state: BfmState
     cost: float
     residuals: Float[np.ndarray, "3N"]
+    arm: Float[np.ndarray, "N 3"]
+    """The vertices before the jaw turns, relative to its joint."""
+    rotation: Float[np.ndarray, "3 3"]
+    """R_jaw."""
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Normal equations around a state."""
+
     normal: Float[np.ndarray, "P P"]
     gradient: Float[np.ndarray, "P"]
 
@@ -135,72 +181,97 @@ def solve(
     Returns:
         The state, its residuals in metres, and why it stopped.
     """
-    state, damping, growth = start, 1e-6, 2.0
-    cost, residuals = _cost(system, targets, state)
-    linear = _linearize(system, targets, state, cost, residuals)
+    target, damping, growth = _target(system, targets), 1e-6, 2.0
+    at = _evaluate(system, target, start)
+    linear = _linearize(system, target, at)
     for iteration in range(1, _MOST_ITERATIONS + 1):
         step = _step(linear, damping)
         if step is not None:
-            trial = _retract(state, step, targets.mean(axis=0))
-            cost, residuals = _cost(system, targets, trial)
-            if cost <= linear.cost:
-                small = linear.cost - cost <= tolerance * linear.cost + _EXACT * residuals.size
-                state, damping, growth = trial, damping / 10.0, 2.0
+            trial = _evaluate(system, target, _retract(at.state, step, target.center))
+            if trial.cost <= at.cost:
+                small = at.cost - trial.cost <= tolerance * at.cost + _EXACT * trial.residuals.size
+                at, damping, growth = trial, damping / 10.0, 2.0
                 if small:
-                    return state, residuals, Status("cost", iteration)
-                linear = _linearize(system, targets, state, cost, residuals)
+                    return at.state, at.residuals, Status("cost", iteration)
+                linear = _linearize(system, target, at)
                 continue
         damping, growth = max(damping, 1e-12) * growth, 2.0 * growth
         if damping > _MOST_DAMPING:
-            return state, linear.residuals, Status("stuck", iteration)
-    return state, linear.residuals, Status("iterations", _MOST_ITERATIONS)
+            return at.state, at.residuals, Status("stuck", iteration)
+    return at.state, at.residuals, Status("iterations", _MOST_ITERATIONS)
 
 
-def _bent(system: BfmSystem, state: BfmState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The vertices before the jaw turns, relative to its joint; the joint; and R_jaw."""
+def _evaluate(system: BfmSystem, target: _Target, state: BfmState) -> _Point:
     rotation = exp(state.jaw)
     x = system.template + (system.basis @ state.coefficients).reshape(-1, 3)
     x += system.pose_basis @ (rotation - np.eye(3)).reshape(-1)
     joint = system.joint + system.joint_basis @ state.coefficients
-    return x - joint, joint, rotation
-
-
-def _cost(
-    system: BfmSystem, targets: Float[np.ndarray, "N 3"], state: BfmState
-) -> tuple[float, Float[np.ndarray, "3N"]]:
-    arm, joint, rotation = _bent(system, state)
-    turned = arm + system.weights[:, None] * (arm @ (rotation - np.eye(3)).T)
-    residuals = (turned + joint - moved(targets, state.placed)).reshape(-1)
+    arm = x - joint
+    turned = x + system.weights[:, None] * (arm @ (rotation - np.eye(3)).T)
+    residuals = (turned - moved(target.points, state.placed)).reshape(-1)
     prior = system.prior @ state.coefficients**2 + _POSE_WEIGHT**2 * state.jaw @ state.jaw
-    return 0.5 * float(residuals @ residuals + prior), residuals
+    return _Point(state, 0.5 * float(residuals @ residuals + prior), residuals, arm, rotation)
 
 
-def _linearize(
-    system: BfmSystem, targets: np.ndarray, state: BfmState, cost: float, residuals: Float[np.ndarray, "3N"]
-) -> _Linear:
+def _linearize(system: BfmSystem, target: _Target, at: _Point) -> _Linear:
     """Normal matrix and gradient, the free unknowns first."""
-    arm, _, rotation = _bent(system, state)
-    m, w = rotation - np.eye(3), system.weights
-    reached = moved(targets, state.placed)
-    lever = reached - reached.mean(axis=0)
-    free = np.empty((len(arm), 3, _FREE + 1))
+    state, m, w = at.state, at.rotation - np.eye(3), system.weights
+    lever = state.placed.scale * (target.points - target.center) @ state.placed.rotation.T
+    left = left_jacobian(state.jaw)
+    # A small turn d of the jaw changes M by skew(d) R.
+    by_m = (skew(left.T) @ at.rotation).reshape(3, 9).T
+    corrective = system.pose_basis @ by_m
+    # What the jaw's weight brings into the columns of the jaw and of the residuals; elsewhere it is zero.
+    moves = system.moving
+    swung = np.zeros((len(moves), 3, _FREE + 1))
+    swung[..., 7:10] = m @ corrective[moves] - skew(at.arm[moves] @ at.rotation.T) @ left
+    swung[..., 10] = at.arm[moves] @ m.T
+    swung *= w[moves, None, None]
+    free = np.empty((len(lever), 3, _FREE + 1))
     free[..., :3] = -np.eye(3)
     free[..., 3:6] = skew(lever)
     free[..., 6] = -lever
-    left = left_jacobian(state.jaw)
-    # A small turn d of the jaw changes M by skew(d) R.
-    by_m = (skew(left.T) @ rotation).reshape(3, 9).T
-    by_corrective = system.pose_basis @ by_m
-    by_corrective += w[:, None, None] * (m @ by_corrective)
-    free[..., 7:10] = by_corrective - w[:, None, None] * (skew(arm @ rotation.T) @ left)
-    free[..., 10] = residuals.reshape(-1, 3)
+    free[..., 7:10] = corrective
+    free[moves, :, 7:10] += swung[..., 7:10]
+    free[..., 10] = at.residuals.reshape(-1, 3)
     flat = free.reshape(-1, _FREE + 1)
     # B^T (z + w M^T z) - J_basis^T sum w M^T z for every column z.
-    pulled = w[:, None, None] * (m.T @ free)
+    pulled = w[moves, None, None] * (m.T @ free[moves])
     # A few long rows by a tall matrix: the BLAS is four times as fast this way round.
-    rows = np.ascontiguousarray((free + pulled).reshape(-1, _FREE + 1).T)
-    crossed = (rows @ system.basis).T - system.joint_basis.T @ pulled.sum(axis=0)
-    own = flat[:, :_FREE].T @ flat
+    rows = np.ascontiguousarray((swung + pulled).reshape(-1, _FREE + 1).T)
+    crossed = _crossed_still(system, target, at, by_m)
+    crossed += (rows @ system.moving_basis).T - system.joint_basis.T @ pulled.sum(axis=0)
+    return _assembled(system, state, m, flat[:, :_FREE].T @ flat, crossed)
+
+
+def _crossed_still(
+    system: BfmSystem, target: _Target, at: _Point, by_m: Float[np.ndarray, "9 3"]
+) -> Float[np.ndarray, "C 11"]:
+    """B^T times the columns of the free unknowns and the residuals, as if the jaw moved no vertex."""
+    state, placed = at.state, at.state.placed
+    levers = placed.scale * target.by_points @ placed.rotation.T
+    crossed = np.empty((system.n_coefficients, _FREE + 1))
+    crossed[:, :3] = -system.by_shift
+    for axis, (b, c) in enumerate(((1, 2), (2, 0), (0, 1))):
+        crossed[:, 3 + axis] = levers[:, b, c] - levers[:, c, b]
+    crossed[:, 6] = -np.trace(levers, axis1=1, axis2=2)
+    crossed[:, 7:10] = system.by_pose @ by_m
+    middle = placed.scale * (placed.rotation @ target.center) + placed.translation
+    crossed[:, 10] = (
+        system.by_template + system.gram @ state.coefficients + system.by_pose @ (at.rotation - np.eye(3)).reshape(9)
+        + crossed[:, 6] - system.by_shift @ middle
+    )  # fmt: skip
+    return crossed
+
+
+def _assembled(
+    system: BfmSystem,
+    state: BfmState,
+    m: Float[np.ndarray, "3 3"],
+    own: Float[np.ndarray, "10 11"],
+    crossed: Float[np.ndarray, "C 11"],
+) -> _Linear:
+    """The equations from their parts, with the beliefs."""
     n = _FREE + system.n_coefficients
     normal, gradient = np.empty((n, n)), np.empty(n)
     normal[:_FREE, :_FREE], gradient[:_FREE] = own[:, :_FREE], own[:, _FREE]
@@ -211,7 +282,7 @@ def _linearize(
     normal[7:10, 7:10] += _POSE_WEIGHT**2 * np.eye(3)
     gradient[_FREE:] += system.prior * state.coefficients
     gradient[7:10] += _POSE_WEIGHT**2 * state.jaw
-    return _Linear(cost, residuals, normal, gradient)
+    return _Linear(normal, gradient)
 
 
 def _step(linear: _Linear, damping: float) -> Float[np.ndarray, "P"] | None:

@@ -149,16 +149,14 @@ def shade_pixels(ids, barycentric, inside, faces, normals, uv, mean, basis, alph
 @compiled(nogil=True, error_model="numpy")
 def accumulate(
     image, along_x, along_y, ids, barycentric, inside, local, faces, points, normals, uv, mean, basis, alpha, light,
-    focal, inverse_sigma, outlier, geometry, rows, pulls, corners, blocks,
-    slope_by_vertex, cross,
+    focal, inverse_sigma, outlier, geometry, rows, pulls, corners, blocks, slope_by_vertex, cross,
 ):  # fmt: skip
     """Residuals of all pixels by albedo, light and lens, and their sums by the vertices; robust cost and pixel count.
 
     Args:
         image, along_x, along_y: sRGB and its derivatives per pixel, (H, W, 3).
         ids, barycentric: fragments, (H, W) and (3, H, W).
-        inside: which pixels count.
-        local: row of a face in the blocks, or -1.
+        inside, local: which pixels count, and the row of a face in the blocks, or -1.
         faces, points, normals: of the head in the camera's frame.
         uv: texture coordinates of each face's corners, in texels.
         mean, basis, alpha: the albedo's space and coefficients, linear RGB.
@@ -167,9 +165,9 @@ def accumulate(
         inverse_sigma: 1 / noise of a channel.
         outlier: distance in sigmas at which a pixel loses its say (Geman-McClure).
         geometry: whether to fill in what belongs to the vertices.
-        rows, pulls: filled with a row for each pixel and channel, times the root of its weight, and with its residual
-            likewise, (3 P, A) and (3 P); A is at least the albedo's, the light's and the lens's unknowns (the logarithm
-            of the focal length; filled in with the geometry only), the rest stays zero.
+        rows, pulls: filled with a row for each pixel and channel and with its residual, both times the root of its
+            weight, (3 P, A) and (3 P); A is at least the albedo's, the light's and the lens's unknowns (logarithm of
+            the focal length, filled in with the geometry only), the rest stays zero.
         corners: of the faces in the blocks, as rows of what follows, (F, 3).
         blocks: added to, by the coordinates of the face's corners, (F, 9, 9).
         slope_by_vertex, cross: added to, (3 M) and (3 M, A).
@@ -178,9 +176,8 @@ def accumulate(
     harmonics, slopes = np.zeros(9, np.float32), np.zeros((9, 3), np.float32)
     albedo, texel, b = np.zeros(3, np.float32), np.zeros(2, np.int64), np.zeros(3, np.float32)
     residual, shading, slope = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
-    turn, by_vertex = np.zeros((3, 9), np.float32), np.zeros((3, 9), np.float32)
+    turn, by_vertex, tilt = np.zeros((3, 9), np.float32), np.zeros((3, 9), np.float32), np.zeros(3, np.float32)
     cost, count = 0.0, 0
-    depth = px = py = np.float32(1)
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):
             if not inside[row, column]:
@@ -189,24 +186,10 @@ def accumulate(
             for k in range(3):
                 b[k] = barycentric[k, row, column]
             _surface(face, b, faces, normals, uv, mean, basis, alpha, harmonics, slopes, albedo, texel)
-            total = np.float32(0)
-            for c in range(3):
-                shading[c] = _dot(light[c], harmonics)
-                value, slope[c] = _encode(max(albedo[c] * shading[c], _LEAST))
-                if albedo[c] * shading[c] < _LEAST:
-                    slope[c] = np.float32(0)
-                residual[c] = (image[row, column, c] - value) * inverse_sigma
-                total += residual[c] * residual[c]
+            total = _compare(image, row, column, albedo, light, harmonics, inverse_sigma, residual, shading, slope)
             # The root of the weight, by which both the residual and its derivatives are multiplied.
             bounded = np.float32(1) / (np.float32(1) + total / (outlier * outlier))
             cost += 0.5 * total * bounded
-            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-            if geometry:
-                _turning(points, i, j, k, turn)
-                # The point that is seen, from the camera.
-                depth = b[0] * points[i, 2] + b[1] * points[j, 2] + b[2] * points[k, 2]
-                px = (b[0] * points[i, 0] + b[1] * points[j, 0] + b[2] * points[k, 0]) / depth
-                py = (b[0] * points[i, 1] + b[1] * points[j, 1] + b[2] * points[k, 1]) / depth
             for c in range(3):
                 at = 3 * count + c
                 steep = bounded * slope[c] * inverse_sigma
@@ -214,30 +197,71 @@ def accumulate(
                 for m in range(HARMONICS):
                     rows[at, n_alpha + HARMONICS * c + m] = -steep * albedo[c] * harmonics[m]
                 pulls[at] = bounded * residual[c]
-                if not geometry:
-                    continue
-                nx = ny = nz = np.float32(0)
-                for m in range(1, 9):
-                    nx += light[c, m] * slopes[m, 0]
-                    ny += light[c, m] * slopes[m, 1]
-                    nz += light[c, m] * slopes[m, 2]
-                factor = -steep * albedo[c]
-                gx = bounded * along_x[row, column, c] * inverse_sigma * focal / depth
-                gy = bounded * along_y[row, column, c] * inverse_sigma * focal / depth
-                gz = -(gx * px + gy * py)
-                rows[at, n_alpha + 3 * HARMONICS] = -gz * depth
-                for m in range(3):
-                    by_vertex[c, 3 * m] = b[m] * gx
-                    by_vertex[c, 3 * m + 1] = b[m] * gy
-                    by_vertex[c, 3 * m + 2] = b[m] * gz
-                for m in range(9):
-                    by_vertex[c, m] += factor * (nx * turn[0, m] + ny * turn[1, m] + nz * turn[2, m])
+                tilt[c] = -steep * albedo[c]
             if geometry:
+                _by_corners(
+                    faces[face, 0], faces[face, 1], faces[face, 2], points, b, along_x, along_y, row, column, light,
+                    slopes, tilt, bounded * inverse_sigma * focal, turn, by_vertex, rows, 3 * count,
+                    n_alpha + 3 * HARMONICS,
+                )  # fmt: skip
                 _add_pixel(
                     by_vertex, rows, pulls, np.uint64(3 * count), corners, local[face], blocks, slope_by_vertex, cross
                 )
             count += 1
     return cost, count
+
+
+@compiled(inline="always")
+def _compare(image, row, column, albedo, light, harmonics, inverse_sigma, residual, shading, slope):
+    """Fill in a pixel's residual, light and slope of the sRGB curve by channel; the sum of squared residuals."""
+    total = np.float32(0)
+    for c in range(3):
+        shading[c] = _dot(light[c], harmonics)
+        value, slope[c] = _encode(max(albedo[c] * shading[c], _LEAST))
+        if albedo[c] * shading[c] < _LEAST:
+            slope[c] = np.float32(0)
+        residual[c] = (image[row, column, c] - value) * inverse_sigma
+        total += residual[c] * residual[c]
+    return total
+
+
+@compiled(inline="always")
+def _by_corners(
+    i, j, k, points, b, along_x, along_y, row, column, light, slopes, tilt, reach, turn, by_vertex, rows, at, lens
+):  # fmt: skip
+    """Derivative of a pixel's residuals by the corners of its face: the picture slides, and the normal turns.
+
+    Args:
+        i, j, k, points, b: vertices of the face, all points, and where in the face.
+        along_x, along_y, row, column: of the picture, and where in it.
+        light, slopes: harmonics by channel, and the derivative of the nine functions by the normal.
+        tilt: of the residual by the light on the surface, by channel.
+        reach: of the residual by a step of the picture, for a point one metre aside at one metre's distance.
+        turn: scratch.
+        by_vertex: filled, (3, 9).
+        rows, at, lens: the column `lens` is filled from row `at` on, with the derivative by the logarithm of the focal
+            length, the head staying where it is.
+    """
+    _turning(points, i, j, k, turn)
+    # The point that is seen, from the camera.
+    depth = b[0] * points[i, 2] + b[1] * points[j, 2] + b[2] * points[k, 2]
+    px = (b[0] * points[i, 0] + b[1] * points[j, 0] + b[2] * points[k, 0]) / depth
+    py = (b[0] * points[i, 1] + b[1] * points[j, 1] + b[2] * points[k, 1]) / depth
+    for c in range(3):
+        nx = ny = nz = np.float32(0)
+        for m in range(1, 9):
+            nx += light[c, m] * slopes[m, 0]
+            ny += light[c, m] * slopes[m, 1]
+            nz += light[c, m] * slopes[m, 2]
+        gx, gy = along_x[row, column, c] * reach / depth, along_y[row, column, c] * reach / depth
+        gz = -(gx * px + gy * py)
+        rows[at + c, lens] = -gz * depth
+        for m in range(3):
+            by_vertex[c, 3 * m] = b[m] * gx
+            by_vertex[c, 3 * m + 1] = b[m] * gy
+            by_vertex[c, 3 * m + 2] = b[m] * gz
+        for m in range(9):
+            by_vertex[c, m] += tilt[c] * (nx * turn[0, m] + ny * turn[1, m] + nz * turn[2, m])
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})

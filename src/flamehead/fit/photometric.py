@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from flamehead._srgb import decode
 from flamehead.data import Fit, FlameParams, Observation
 from flamehead.errors import InputError
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
 from flamehead.fit._prepare import Prepared, prepare
 from flamehead.fit._so3 import exp, log
-from flamehead.fit.landmark_model import HeadState
+from flamehead.fit.landmark_model import Columns, HeadState
 from flamehead.fit.landmarks import (
     LandmarkFitSettings,
     fit_of,
@@ -123,6 +125,27 @@ def fit_photometric(
         6.9
     """
     settings = settings or PhotometricSettings()
+    problem, head = pixel_problem(flame, photo, seen, start, texture, mask=mask, settings=settings)
+    terms = [problem.term(photo, head, size, mask) for size in settings.sizes]
+    middle = terms[min(1, len(terms) - 1)]
+    first = PixelState(head, np.zeros(texture.basis.shape[3]), problem.even_light(terms[0], head))
+    first = problem.solve(first, middle, geometry=False, iterations=4).state
+    problem = replace(problem, texture=linear_about(texture, first.albedo))
+    first = problem.solve(first, problem.weighed(middle, first), geometry=False, iterations=4).state
+    state, solution = first, None
+    for term, iterations in zip(terms, settings.iterations, strict=True):
+        solution = problem.solve(state, problem.weighed(term, state), geometry=True, iterations=iterations)
+        state = solution.state
+    status = Status("iterations", 0) if solution is None else solution.status
+    cost = math.nan if solution is None else solution.cost
+    return problem.result(first, state, terms[-1], status, cost)
+
+
+def pixel_problem(
+    flame: Flame, photo: Float[np.ndarray, "H W 3"], seen: Observation, start: Fit, texture: TextureSpace, *,
+    mask: Bool[np.ndarray, "H W"] | None, settings: PhotometricSettings,
+) -> tuple[PixelProblem, HeadState]:  # fmt: skip
+    """Check what belongs to one photo, reduce the model to what the photo can show, and say where the head begins."""
     _check(flame, photo, seen, start, mask, settings)
     believed = settings.landmarks
     if flame.arrays.variant == "2023-no-jaw":
@@ -136,22 +159,7 @@ def fit_photometric(
     surface = _surface(flame, columns.n_shape, columns.n_expression)
     head = head_state(start, columns.n_shape, columns.n_expression)
     colors = linear_about(texture, np.zeros(texture.basis.shape[3]))
-    problem = _Problem(flame, prepared, surface, colors, settings, seen, math.exp(head.log_focal))
-    terms = [problem.term(photo, head, size, mask) for size in settings.sizes]
-    middle = terms[min(1, len(terms) - 1)]
-    first = PixelState(head, np.zeros(texture.basis.shape[3]), problem.even_light(terms[0], head))
-    first = problem.solve(first, middle, geometry=False, iterations=4).state
-    problem = replace(problem, texture=linear_about(texture, first.albedo))
-    first = problem.solve(first, problem.weighed(middle, first), geometry=False, iterations=4).state
-    state, solution = first, None
-    for term, iterations in zip(terms, settings.iterations, strict=True):
-        solution = problem.solve(state, problem.weighed(term, state), geometry=True, iterations=iterations)
-        state = solution.state
-    status = Status("iterations", 0) if solution is None else solution.status
-    cost = math.nan if solution is None else solution.cost
-    fit = fit_of(flame, seen, prepared, Solution(state.head, status, cost, ()))
-    errors = problem.errors((first, state), terms[-1])
-    return PhotometricFit(fit, state.albedo, state.light, first, state, *errors)
+    return PixelProblem(flame, prepared, surface, colors, settings, seen, math.exp(head.log_focal)), head
 
 
 def _check(
@@ -222,8 +230,8 @@ def head_state(fit: Fit, n_shape: int, n_expression: int) -> HeadState:
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """Everything that stays the same during a fit."""
+class PixelProblem:
+    """Everything about one photo that stays the same during a fit."""
 
     flame: Flame
     prepared: Prepared
@@ -289,7 +297,7 @@ class _Problem:
         if not seen.inside.any():
             raise InputError("No pixel shows the face; give landmarks of this photo, or a mask that leaves it free.")
         painted = self.paint(seen, seen.inside, np.zeros(self.texture.basis.shape[3]), even_light())
-        light = _linear(term.image[seen.inside]).mean() / max(float(_linear(painted[seen.inside]).mean()), 1e-3)
+        light = decode(term.image[seen.inside]).mean() / max(float(decode(painted[seen.inside]).mean()), 1e-3)
         return even_light(light)
 
     def paint(self, seen: Shown, inside: Bool[np.ndarray, "H W"], albedo: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -305,6 +313,13 @@ class _Problem:
             for each, state in zip(seen, states, strict=True)
         ]
 
+    def result(
+        self, first: PixelState, state: PixelState, term: PixelTerm, status: Status, cost: float
+    ) -> PhotometricFit:
+        """The solution in the package's nouns, compared with where it began in the finest picture."""
+        fit = fit_of(self.flame, self.seen, self.prepared, Solution(state.head, status, cost, ()))
+        return PhotometricFit(fit, state.albedo, state.light, first, state, *self.errors((first, state), term))
+
     def weighed(self, term: PixelTerm, state: PixelState) -> PixelTerm:
         """The term with what its pixels are worth, as well as this state explains them."""
         seen = see(self.vertices(state.head), self.surface, term, focal=self.focal)
@@ -316,40 +331,79 @@ class _Problem:
 
     def solve(self, start: PixelState, term: PixelTerm, *, geometry: bool, iterations: int) -> Solution[PixelState]:
         """Some steps at one size."""
-        columns = self.prepared.model.columns
-        n = columns.eyes.stop if geometry else 0
-        targets = start_pose(self.prepared, self.seen, self.settings.landmarks, focal=self.focal)[0]
-        residuals = landmark_residuals(
-            self.prepared.model, targets, self.settings.landmarks, free_focal=False, prior_focal=self.focal
+        return minimize_normal_equations(
+            self.equations(start, term, geometry=geometry),
+            start,
+            retract=lambda state, step: self.moved(state, step, geometry=geometry),
+            cost_tolerance=1e-4,
+            max_iterations=iterations,
         )
-        losses = landmark_losses(targets, self.settings.landmarks)
-        frozen = self.vertices(start.head)
+
+    def trust(self, term: PixelTerm) -> float:
+        """Weight of the pixels, and of what is believed of their colours, against landmarks and beliefs about heads."""
         # What the model cannot paint, it would imitate by moving features that the landmarks know better.
-        trust = self.settings.trust * term.worth / self.settings.worth
+        return self.settings.trust * term.worth / self.settings.worth
+
+    def equations(
+        self, start: PixelState, term: PixelTerm, *, geometry: bool, shape_share: float = 1.0
+    ) -> Callable[[PixelState], NormalEquations]:
+        """The problem at one size: by the head's columns up to the eyes, if it may move, then albedo, then light.
+
+        Args:
+            start: The head, if it must not move.
+            term: The picture.
+            geometry: Whether it may.
+            shape_share: Part of the belief about the identity that this photo brings; several photos share one.
+        """
+        n = self.columns.eyes.stop if geometry else 0
+        beside_pixels = self._landmarks(shape_share)
+        frozen = self.vertices(start.head)
+        trust = self.trust(term)
 
         def equations(state: PixelState) -> NormalEquations:
             vertices = self.vertices(state.head) if geometry else frozen
             pixels, _ = pixel_equations(state, vertices, self.surface, self.texture, term, n_geometry=n)
             pixels = self._with_beliefs(state, pixels, n)
-            if not geometry:
-                return pixels
-            r, rows = residuals(state.head)
+            cost, hessian, gradient = trust * pixels.cost, trust * pixels.hessian, trust * pixels.gradient
+            if geometry:
+                head = beside_pixels(state.head)
+                cost += head.cost
+                hessian[:n, :n] += head.hessian
+                gradient[:n] += head.gradient
+            return NormalEquations(cost, hessian, gradient)
+
+        return equations
+
+    def moved(self, state: PixelState, step: Float[np.ndarray, "N"], *, geometry: bool) -> PixelState:
+        """Apply a step over the columns of `equations`."""
+        n = self.columns.eyes.stop if geometry else 0
+        head = moved(state.head, step[:n], self.columns) if geometry else state.head
+        k = len(state.albedo)
+        light = state.light + step[n + k :].reshape(3, 9).T
+        return PixelState(head, state.albedo + step[n : n + k], light)
+
+    @property
+    def columns(self) -> Columns:
+        """Of the head."""
+        return self.prepared.model.columns
+
+    def _landmarks(self, shape_share: float) -> Callable[[HeadState], NormalEquations]:
+        """Landmarks and beliefs about the head."""
+        settings = self.settings.landmarks
+        targets = start_pose(self.prepared, self.seen, settings, focal=self.focal)[0]
+        residuals = landmark_residuals(self.prepared.model, targets, settings, free_focal=False, prior_focal=self.focal)
+        losses, n_seen = landmark_losses(targets, settings), 2 * len(targets.seen)
+
+        def equations(head: HeadState) -> NormalEquations:
+            r, rows = residuals(head)
+            about_shape = n_seen + np.flatnonzero(rows[n_seen:, self.columns.shape].any(axis=1))
+            r[about_shape] *= math.sqrt(shape_share)
+            rows[about_shape] *= math.sqrt(shape_share)
             cost, weights = robust_cost(r, losses)
             weighted = rows if weights is None else rows * weights[:, None]
-            hessian, gradient = trust * pixels.hessian, trust * pixels.gradient
-            hessian[:n, :n] += weighted.T @ rows
-            gradient[:n] += weighted.T @ r
-            return NormalEquations(trust * pixels.cost + cost, hessian, gradient)
+            return NormalEquations(cost, weighted.T @ rows, weighted.T @ r)
 
-        def retract(state: PixelState, step: Float[np.ndarray, "N"]) -> PixelState:
-            head = moved(state.head, step[:n], columns) if geometry else state.head
-            k = len(state.albedo)
-            light = state.light + step[n + k :].reshape(3, 9).T
-            return PixelState(head, state.albedo + step[n : n + k], light)
-
-        return minimize_normal_equations(
-            equations, start, retract=retract, cost_tolerance=1e-4, max_iterations=iterations
-        )
+        return equations
 
     def _with_beliefs(self, state: PixelState, equations: NormalEquations, n: int) -> NormalEquations:
         """Add what is believed of albedo and light."""
@@ -364,7 +418,3 @@ class _Problem:
         equations.hessian[n:, n:] += precision
         equations.gradient[n:] += pull
         return replace(equations, cost=equations.cost + 0.5 * float(off @ pull))
-
-
-def _linear(color: np.ndarray) -> np.ndarray:
-    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from flamehead._srgb import decode, decode_slope
 from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.fit.landmark_model import (
     HeadState,
@@ -277,16 +278,7 @@ def pixel_equations(
     light = np.ascontiguousarray(state.light.T, dtype=np.float32)
     along_x, along_y = term.along_x, term.along_y
     if n_geometry:
-        painted = np.zeros_like(term.image)
-        shown = (seen.ids >= 0) & (surface.local[seen.ids] >= 0)
-        kernels.shade_pixels(
-            seen.ids, seen.barycentric, shown, surface.faces, seen.normals, texture.uv, texture.mean, texture.basis,
-            albedo, light, painted,
-        )  # fmt: skip
-        # The mean of both pictures' slopes makes the steps of second order (Malis 2004, "efficient second-order
-        # minimization"): the photo's alone trusts its noise, the model's alone does not see what it lacks.
-        model_y, model_x = np.gradient(painted, axis=(0, 1))
-        along_x, along_y = 0.5 * (along_x + model_x), 0.5 * (along_y + model_y)
+        along_x, along_y = _slopes(seen, surface, texture, term, albedo, light)
     cost, count = kernels.accumulate(
         term.image, along_x, along_y, seen.ids, seen.barycentric, seen.inside, surface.local, surface.faces,
         seen.points, seen.normals, texture.uv, texture.mean, texture.basis, albedo, light, np.float32(seen.focal),
@@ -306,6 +298,25 @@ def pixel_equations(
         hessian[n_geometry:, :n_geometry] = hessian[:n_geometry, n_geometry:].T
         gradient[:n_geometry] = by_head.T @ slopes
     return NormalEquations(share * cost, share * hessian, share * gradient), count
+
+
+def _slopes(
+    seen: Shown, surface: FaceSurface, texture: TextureSpace, term: PixelTerm, albedo: Float[np.ndarray, "K"],
+    light: Float[np.ndarray, "3 9"],
+) -> tuple[Float[np.ndarray, "H W 3"], Float[np.ndarray, "H W 3"]]:  # fmt: skip
+    """Derivatives of the picture along x and y, as a step shall see them."""
+    from flamehead.fit import _cpu_pixels as kernels
+
+    painted = np.zeros_like(term.image)
+    shown = (seen.ids >= 0) & (surface.local[seen.ids] >= 0)
+    kernels.shade_pixels(
+        seen.ids, seen.barycentric, shown, surface.faces, seen.normals, texture.uv, texture.mean, texture.basis,
+        albedo, light, painted,
+    )  # fmt: skip
+    # The mean of both pictures' slopes makes the steps of second order (Malis 2004, "efficient second-order
+    # minimization"): the photo's alone trusts its noise, the model's alone does not see what it lacks.
+    model_y, model_x = np.gradient(painted, axis=(0, 1))
+    return 0.5 * (term.along_x + model_x), 0.5 * (term.along_y + model_y)
 
 
 def _by_head(surface: FaceSurface, head: HeadState, n: int) -> Float[np.ndarray, "M3 n"]:
@@ -352,9 +363,6 @@ def linear_about(texture: TextureSpace, coefficients: Float[np.ndarray, "K"]) ->
         return texture
     c = coefficients.astype(np.float32)
     color = np.maximum(texture.mean + texture.basis @ c, np.float32(0))
-    dark = color <= 0.04045
-    base = (color + np.float32(0.055)) / np.float32(1.055)
-    slope = np.where(dark, np.float32(1 / 12.92), np.float32(2.4 / 1.055) * base ** np.float32(1.4))
-    linear = np.where(dark, color / np.float32(12.92), base ** np.float32(2.4))
+    linear, slope = decode(color), decode_slope(color)
     basis = texture.basis * slope[..., None]
     return TextureSpace(linear - basis @ c, basis, texture.uv)

@@ -74,23 +74,36 @@ class _Photo:
     prior_focal: float
     size: tuple[int, int]
     first: int
-    """Where its own unknowns begin; the identity's come before those of all photos."""
+    """Where its own unknowns begin; the shared ones come before those of all photos."""
+    lens: int | None
+    """Where the focal length of all photos stands, if they share one."""
+    brings_identity: bool
+    """Whether what is believed of the identity comes with this photo: it counts once, however many there are."""
+    brings_lens: bool
+    """The same of the focal length; true if it is its own."""
 
     @property
     def own(self) -> Int[np.ndarray, "n"]:
         """Places of its columns among those of all photos."""
-        columns = self.prepared.model.columns
-        count = columns.eyes.stop + self.free_focal - columns.n_shape
-        return np.r_[columns.shape, self.first : self.first + count]
+        lens = [] if self.lens is None else [self.lens]
+        return np.r_[self.prepared.model.columns.shape, self.first : self.stop, lens].astype(np.int64)
 
-    def system(self, state: HeadState, settings: LandmarkFitSettings, *, with_identity: bool) -> System:
-        """Around a state; the belief about the identity counts once, however many photos there are."""
+    @property
+    def stop(self) -> int:
+        """Where its own unknowns end."""
+        columns = self.prepared.model.columns
+        return self.first + columns.eyes.stop - columns.n_shape + (self.free_focal and self.lens is None)
+
+    def system(self, state: HeadState, settings: LandmarkFitSettings) -> System:
+        """Around a state."""
         found = landmark_system(
             self.prepared, self.targets, state, settings, free_focal=self.free_focal, prior_focal=self.prior_focal
         )
         shape = self.prepared.model.columns.shape
-        if not with_identity:
+        if not self.brings_identity:
             found.prior[shape, shape] = 0.0
+        if not self.brings_lens:
+            found.prior[-1, -1] = 0.0
         return found
 
 
@@ -105,16 +118,14 @@ class _Shared:
     @cached_property
     def posterior(self) -> Posterior:
         """In the solver's steps, as one column."""
-        parts = [p.system(s, self.settings, with_identity=i == 0) for i, (p, s) in enumerate(self._pairs)]
-        size = int(self.photos[-1].own[-1]) + 1
+        parts = [p.system(s, self.settings) for p, s in self._pairs]
+        size = self.photos[-1].stop
 
         def near(step: Float[np.ndarray, "N"]) -> System:
             # Steps move one photo's pose at a time, so that the systems of the others stay.
             changed = [
-                p.system(moved(s, step[p.own], p.prepared.model.columns), self.settings, with_identity=i == 0)
-                if step[p.own].any()
-                else part
-                for i, ((p, s), part) in enumerate(zip(self._pairs, parts, strict=True))
+                p.system(moved(s, step[p.own], p.prepared.model.columns), self.settings) if step[p.own].any() else part
+                for (p, s), part in zip(self._pairs, parts, strict=True)
             ]
             return self._sum(changed, size)
 
@@ -122,7 +133,7 @@ class _Shared:
             p.own[bending(natural_columns(p.prepared.model.columns, free_focal=p.free_focal))] for p in self.photos
         ]
         whole = {"all": slice(0, size)}
-        return posterior_of(self._sum(parts, size), near, np.eye(size), whole, bends=np.concatenate(bends))
+        return posterior_of(self._sum(parts, size), near, np.eye(size), whole, bends=np.unique(np.concatenate(bends)))
 
     @property
     def _pairs(self) -> list[tuple[_Photo, HeadState]]:
@@ -143,6 +154,7 @@ def fit_same_person(
     seen: Sequence[Observation],
     *,
     focals: Sequence[float | None] | None = None,
+    one_lens: bool = False,
     settings: LandmarkFitSettings | None = None,
 ) -> SharedFit:
     """Find one identity, and the pose, expression and lens of each photo, that explain the landmarks of all photos.
@@ -153,6 +165,8 @@ def fit_same_person(
         flame: The model.
         seen: Landmarks of the same person, one set per photo.
         focals: Focal length of each photo in pixels; None where it is not known.
+        one_lens: Photos of unknown focal length were taken by the same lens at the same zoom: one focal length, in
+            lengths of the image's longer side.
         settings: Priors and tolerances.
 
     Raises:
@@ -170,7 +184,7 @@ def fit_same_person(
     settings = settings or LandmarkFitSettings()
     # Alone first: this checks every photo, and tells afterwards whether sharing an identity made one much worse.
     alone = [fit_landmarks(flame, one, focal=focal, settings=settings) for one, focal in zip(seen, focals, strict=True)]
-    photos, starts = _start(flame, seen, focals, settings)
+    photos, starts = _start(flame, seen, focals, settings, one_lens=one_lens)
     solution = _solve(photos, starts, settings)
     shared = _Shared(photos, solution.state, settings)
     fits = []
@@ -193,9 +207,11 @@ def fit_same_person(
 
 
 def _start(
-    flame: Flame, seen: Sequence[Observation], focals: Sequence[float | None], settings: LandmarkFitSettings
-) -> tuple[tuple[_Photo, ...], _States]:
+    flame: Flame, seen: Sequence[Observation], focals: Sequence[float | None], settings: LandmarkFitSettings, *,
+    one_lens: bool,
+) -> tuple[tuple[_Photo, ...], _States]:  # fmt: skip
     photos, states, first = [], [], 0
+    one_lens = one_lens and None in focals
     for one, focal in zip(seen, focals, strict=True):
         prepared = prepare(
             flame,
@@ -206,8 +222,14 @@ def _start(
         )
         prior_focal = focal or settings.focal_ratio * max(one.size)
         targets, state = start_pose(prepared, one, settings, focal=prior_focal)
-        photo = _Photo(prepared, targets, focal is None, prior_focal, one.size, first or prepared.model.columns.n_shape)
-        first = int(photo.own[-1]) + 1
+        n_shape = prepared.model.columns.n_shape
+        lens = n_shape if one_lens and focal is None else None
+        known = lens is not None and any(before.lens is not None for before in photos)
+        photo = _Photo(
+            prepared, targets, focal is None, prior_focal, one.size, first or n_shape + one_lens, lens, not photos,
+            not known,
+        )  # fmt: skip
+        first = photo.stop
         photos.append(photo)
         states.append(state)
     return tuple(photos), tuple(states)
@@ -219,14 +241,13 @@ def _solve(photos: Sequence[_Photo], starts: _States, settings: LandmarkFitSetti
         for p in photos
     ]
     losses = [landmark_losses(photo.targets, settings) for photo in photos]
-    size = int(photos[-1].own[-1]) + 1
+    size = photos[-1].stop
 
     def equations(states: _States) -> NormalEquations:
         cost, hessian, gradient = 0.0, np.zeros((size, size)), np.zeros(size)
-        for k, (photo, problem, robust, state) in enumerate(zip(photos, problems, losses, states, strict=True)):
+        for photo, problem, robust, state in zip(photos, problems, losses, states, strict=True):
             r, jacobian = problem(state)
-            if k:
-                r, jacobian = _without_identity(r, jacobian, photo)
+            r, jacobian = _without_shared(r, jacobian, photo)
             part, weights = robust_cost(r, robust)
             root = np.ones(1) if weights is None else np.sqrt(weights)
             r, jacobian = r * root, jacobian * root[:, None]
@@ -248,13 +269,16 @@ def _solve(photos: Sequence[_Photo], starts: _States, settings: LandmarkFitSetti
     )
 
 
-def _without_identity(
+def _without_shared(
     r: Float[np.ndarray, "M"], jacobian: Float[np.ndarray, "M N"], photo: _Photo
 ) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M N"]]:
-    """Leave out what is believed about the identity, which the first photo brings."""
-    beliefs = jacobian[2 * len(photo.targets.seen) :]
-    silent = np.flatnonzero(beliefs[:, photo.prepared.model.columns.shape].any(axis=1)) + 2 * len(photo.targets.seen)
-    r[silent], jacobian[silent] = 0.0, 0.0
+    """Leave out what is believed about the identity and a shared lens where another photo brings that."""
+    if not photo.brings_identity:
+        beliefs, n = jacobian[2 * len(photo.targets.seen) :], 2 * len(photo.targets.seen)
+        silent = n + np.flatnonzero(beliefs[:, photo.prepared.model.columns.shape].any(axis=1))
+        r[silent], jacobian[silent] = 0.0, 0.0
+    if not photo.brings_lens:
+        r[-1], jacobian[-1] = 0.0, 0.0
     return r, jacobian
 
 
@@ -263,7 +287,7 @@ def _share(shared: _Shared, k: int) -> Posterior:
     photo, state, whole = shared.photos[k], shared.states[k], shared.posterior
     columns = natural_columns(photo.prepared.model.columns, free_focal=photo.free_focal)
     units, own = natural_units(state, columns), photo.own
-    residuals = photo.system(state, shared.settings, with_identity=True).residuals
+    residuals = photo.system(state, shared.settings).residuals
     covariance = units @ whole.covariance[np.ix_(own, own)] @ units.T
     found = Posterior(residuals, whole.noise, covariance, columns, units @ whole.shift[own])
     placed = project(

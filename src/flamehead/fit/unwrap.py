@@ -7,6 +7,7 @@ light that the fit found, so that the parts go together. Linear light is blended
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from flamehead.render import decode_srgb, encode_srgb, harmonic_light
 if TYPE_CHECKING:
     from flamehead.model import Flame
 
-__all__ = ["PhotoTexture", "unwrap_photo"]
+__all__ = ["PhotoTexture", "merge_photos", "unwrap_photo"]
 
 _LEAST_FACING, _FULL_FACING = 0.15, 0.5
 """Cosines between the surface's normal and the way to the camera: colours are smeared below, and good above."""
@@ -90,12 +91,76 @@ def unwrap_photo(
         size: Of the texture, texels.
         feather: Width of soft borders, relative to the texture.
     """
+    texels = _texels(appearance, size)
+    own = _sample_albedo(appearance, albedo, texels, size)
+    laid = _laid_out(flame, photo, fit, texels, own, light, mask)
+    share = _feathered(texels, laid.share, size, feather)
+    return _completed(flame, texels, laid.color, share, own * laid.light, laid.light, size)
+
+
+def merge_photos(
+    flame: Flame,
+    photos: Sequence[Float[np.ndarray, "H W 3"]],
+    fits: Sequence[Fit],
+    appearance: Appearance,
+    albedo: Float[np.ndarray, "K"],
+    lights: Sequence[Float[np.ndarray, "9 3"]],
+    *,
+    masks: Sequence[Bool[np.ndarray, "H W"] | None] | None = None,
+    size: int = 1024,
+    feather: float = 0.012,
+) -> PhotoTexture:
+    """Lay several photos of one person out on one texture, without their light.
+
+    Each photo is divided by the light that its fit found; where several see a point, they are mixed by how squarely
+    they see it. Cast shadows and highlights, which that light does not know, stay.
+
+    Args:
+        flame: The model.
+        photos: sRGB in [0, 1], each of its camera's size.
+        fits: The head in each.
+        appearance: Colours and layout.
+        albedo: Fitted coefficients, of all photos.
+        lights: Fitted harmonics of each in the camera's frame.
+        masks: Pixels that show skin, by photo.
+        size: Of the texture, texels.
+        feather: Width of soft borders, relative to the texture.
+
+    Returns:
+        Colours under even light; `photo` is the share of all photos together.
+    """
+    texels = _texels(appearance, size)
+    own = _sample_albedo(appearance, albedo, texels, size)
+    total, weight, missing = np.zeros_like(own), np.full(len(own), 1e-9), np.ones(len(own))
+    for photo, fit, light, mask in zip(photos, fits, lights, masks or [None] * len(photos), strict=True):
+        laid = _laid_out(flame, photo, fit, texels, own, light, mask)
+        share = _feathered(texels, laid.share, size, feather)
+        total += share[:, None] * laid.color / laid.light
+        weight += share
+        missing *= 1 - share
+    return _completed(flame, texels, total / weight[:, None], 1 - missing, own, np.ones_like(own), size)
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """What a photo says of each texel, linear RGB."""
+
+    color: Float[np.ndarray, "N 3"]
+    share: Float[np.ndarray, "N"]
+    """How well the photo shows it; borders are still hard."""
+    light: Float[np.ndarray, "N 3"]
+
+
+def _laid_out(
+    flame: Flame, photo: Float[np.ndarray, "H W 3"], fit: Fit, texels: _Texels, own: Float[np.ndarray, "N 3"],
+    light: Float[np.ndarray, "9 3"], mask: Bool[np.ndarray, "H W"] | None,
+) -> _Laid:  # fmt: skip
+    """Find every texel in the photo; `own` is the fitted albedo there."""
     with torch.no_grad():
         points = fit.camera.rotation @ flame(fit.params).vertices.T + fit.camera.translation[:, None]
     points = points.T.cpu().float()
     faces = flame.faces.cpu().numpy()
     normals = vertex_normals(points, flame.faces.cpu()).numpy()
-    texels = _texels(appearance, size)
     place, normal = texels.values(faces, points.numpy()), texels.values(faces, normals)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     pixel = fit.camera.focal.cpu().numpy() * place[:, :2] / place[:, 2:] + fit.camera.center.cpu().numpy()
@@ -105,17 +170,23 @@ def unwrap_photo(
     lit = np.maximum(harmonic_light(torch.from_numpy(normal).double(), torch.from_numpy(light)).numpy(), 0.0)
     usual = np.maximum(np.average(lit, axis=0, weights=share + 1e-9), 1e-3)
     lit = np.clip(lit, _SHADES[0] * usual, _SHADES[1] * usual)
-    from_photo = _decoded(_sample(photo, pixel))
-    filled = _sample_albedo(appearance, albedo, texels, size) * lit
-    share = _feathered(texels, share * _skin(flame, texels, from_photo, filled), size, feather)
-    other, found = _mirrored(flame, texels, faces, share)
+    color = _decoded(_sample(photo, pixel))
+    return _Laid(color, share * _skin(flame, texels, color, own * lit), lit)
+
+
+def _completed(
+    flame: Flame, texels: _Texels, color: Float[np.ndarray, "N 3"], share: Float[np.ndarray, "N"],
+    filled: Float[np.ndarray, "N 3"], lit: Float[np.ndarray, "N 3"], size: int,
+) -> PhotoTexture:  # fmt: skip
+    """Colours where there are any, those of the mirrored point or `filled` elsewhere, all under the light `lit`."""
+    other, found = _mirrored(flame, texels, flame.faces.cpu().numpy(), share)
     borrowed = np.zeros(len(share))
     borrowed[found] = _smooth(share[other])
     # Brightness only: where little of a colour arrives, its ratio says more of the model's light than of the photo's.
     ratio = np.clip(lit[found].sum(1) / lit[other].sum(1), 0.5, 2.0)
-    filled[found] += borrowed[found, None] * (from_photo[other] * ratio[:, None] - filled[found])
-    color = filled + share[:, None] * (from_photo - filled)
-    picture = _picture(texels, _encoded(color), size)
+    filled[found] += borrowed[found, None] * (color[other] * ratio[:, None] - filled[found])
+    mixed = filled + share[:, None] * (color - filled)
+    picture = _picture(texels, _encoded(mixed), size)
     flat = np.zeros((2, size * size), np.float32)
     flat[0, texels.rows], flat[1, texels.rows] = share, (1 - share) * borrowed
     return PhotoTexture(picture, *flat.reshape(2, size, size))
@@ -203,8 +274,12 @@ def _sample(image: Float[np.ndarray, "H W 3"], pixel: Float[np.ndarray, "N 2"]) 
 def _sample_albedo(
     appearance: Appearance, albedo: Float[np.ndarray, "K"], texels: _Texels, size: int
 ) -> Float[np.ndarray, "N 3"]:
-    """The fitted albedo in linear light."""
+    """The fitted albedo in linear light; where the space has no colours, the usual one of where it has."""
     picture = appearance.linear(albedo)
+    # The Basel Face Model covers the face, ears and some of the neck; the rest of its texture is black.
+    bare = ~picture.any(axis=-1)
+    if bare.any() and not bare.all():
+        picture[bare] = np.median(picture[~bare], axis=0)
     row, column = np.divmod(texels.rows, size)
     height, width = picture.shape[:2]
     return _sample(picture, np.stack([(column + 0.5) * width / size, (row + 0.5) * height / size], axis=1))

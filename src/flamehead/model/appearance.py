@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead._srgb import encode_tensor
 from flamehead._types import StrPath
 from flamehead.assets import AlbedoSpace, BfmAlbedo, TextureSpace, open_asset
 from flamehead.errors import InputError
@@ -113,7 +114,7 @@ class Texture(torch.nn.Module):
         if self.curve == "none":
             return values
         if self.curve == "srgb":
-            return _to_srgb(values)
+            return encode_tensor(values)
         if self.specular_mean is not None and self.specular_basis is not None:
             values = values + _sum(self.specular_mean, self.specular_basis, coefficients)
         return (_EXPOSURE * values).clamp_min(_DARKEST) ** (1 / _GAMMA)
@@ -227,11 +228,3 @@ def _rows(basis: Float[np.ndarray, "H W 3 K"], dtype: torch.dtype, device: torch
 
 def _sum(mean: Tensor, basis: Tensor, coefficients: Tensor) -> Tensor:
     return mean + (coefficients @ basis[: coefficients.shape[-1]]).unflatten(-1, mean.shape)
-
-
-def _to_srgb(linear: Tensor) -> Tensor:
-    """Linear light to sRGB (IEC 61966-2-1), continued beyond [0, 1] by the same formulas."""
-    dark = linear <= 0.0031308
-    # Both branches of `where` are differentiated, so the power gets an argument at which it is finite.
-    bright = torch.where(dark, torch.ones_like(linear), linear) ** (1 / 2.4)
-    return torch.where(dark, 12.92 * linear, 1.055 * bright - 0.055)

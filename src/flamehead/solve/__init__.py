@@ -1,5 +1,6 @@
 """Second-order solvers; they know no heads and no rotations."""
 
+from flamehead.solve.arrow import ArrowEquations, ArrowMatrix, arrow_slices
 from flamehead.solve.levenberg_marquardt import (
     NormalEquations,
     Solution,
@@ -12,12 +13,15 @@ from flamehead.solve.threads import single_threaded_blas
 
 __all__ = [
     "LOSSES",
+    "ArrowEquations",
+    "ArrowMatrix",
     "LossName",
     "NormalEquations",
     "Reason",
     "RobustBlock",
     "Solution",
     "Status",
+    "arrow_slices",
     "cauchy",
     "geman_mcclure",
     "huber",

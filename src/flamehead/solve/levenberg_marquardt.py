@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from flamehead.errors import InputError
+from flamehead.solve.arrow import ArrowEquations, ArrowMatrix
 from flamehead.solve.robust import RobustBlock, robust_cost
 from flamehead.solve.status import Reason, Status
 from flamehead.solve.threads import single_threaded_blas
@@ -58,7 +59,7 @@ class _Model(Generic[State]):
 
     state: State
     cost: float
-    hessian: Float[np.ndarray, "N N"]
+    hessian: Float[np.ndarray, "N N"] | ArrowMatrix
     gradient: Float[np.ndarray, "N"]
     scaling: Float[np.ndarray, "N"]
     """Diagonal of the Hessian, positive."""
@@ -121,7 +122,7 @@ def levenberg_marquardt(
 
 @single_threaded_blas()
 def minimize_normal_equations(
-    equations: Callable[[State], NormalEquations],
+    equations: Callable[[State], NormalEquations | ArrowEquations],
     start: State,
     *,
     retract: Callable[[State, Float[np.ndarray, "N"]], State],
@@ -129,18 +130,22 @@ def minimize_normal_equations(
     cost_tolerance: float = 1e-8,
     step_tolerance: float = 1e-12,
     gradient_tolerance: float = 1e-12,
+    unseen_decrease: float = 0.0,
     max_iterations: int = 50,
 ) -> Solution[State]:
     """`levenberg_marquardt` for problems whose Jacobian is never formed, such as one row for every pixel.
 
     Args:
-        equations: Cost and normal equations of a state; not finite where the state is impossible.
+        equations: Cost and normal equations of a state, as a full matrix or as an arrow; not finite where the state is
+            impossible.
         start: See `levenberg_marquardt`, like the rest.
         retract: Moves a state by a tangent step.
         damping: At the start.
         cost_tolerance: Stop when an accepted step lowers the cost by less than this fraction.
         step_tolerance: Stop when no component of an accepted step is larger.
         gradient_tolerance: Stop when the cosine between the residuals and every Jacobian column is smaller.
+        unseen_decrease: A step that promises to lower the cost by no more than this is taken without looking at where
+            it leads, and is the last: an evaluation is saved. Of negative log likelihoods, 0.5 means nothing.
         max_iterations: Accepted and rejected steps together.
     """
 
@@ -160,6 +165,8 @@ def minimize_normal_equations(
         if _gradient_vanishes(model, gradient_tolerance):
             return finish("gradient", iteration - 1)
         step = _damped_step(model, damping)
+        if step is not None and _predicted(model, step, damping) <= unseen_decrease:
+            return Solution(retract(model.state, step), Status("cost", iteration), model.cost, tuple(history))
         trial = None if step is None else model_at(retract(model.state, step))
         if step is not None and trial is not None and trial.cost < model.cost:
             decrease, gain = model.cost - trial.cost, (model.cost - trial.cost) / _predicted(model, step, damping)
@@ -198,7 +205,7 @@ def _normal_equations(
         return NormalEquations(cost, jacobian.T @ jacobian, jacobian.T @ residuals)
 
 
-def _quadratic_model(state: State, equations: NormalEquations) -> _Model[State] | None:
+def _quadratic_model(state: State, equations: NormalEquations | ArrowEquations) -> _Model[State] | None:
     """The equations with their scaling, or None where they are not finite."""
     # A NaN or infinity anywhere in the Jacobian reaches the diagonal, so looking there is enough.
     scaling = equations.hessian.diagonal().copy()
@@ -212,6 +219,9 @@ def _quadratic_model(state: State, equations: NormalEquations) -> _Model[State] 
 
 def _damped_step(model: _Model[State], damping: float) -> Float[np.ndarray, "N"] | None:
     """Solve the damped normal equations; None where they are singular."""
+    if isinstance(model.hessian, ArrowMatrix):
+        step = model.hessian.solve(damping * model.scaling, -model.gradient)
+        return step if step is not None and np.isfinite(step).all() else None
     damped = model.hessian.copy()
     damped.flat[:: len(damped) + 1] += damping * model.scaling
     try:

@@ -11,21 +11,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
+from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import FrameStatus, Observation
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
 from flamehead.fit._so3 import exp, log, skew
-from flamehead.fit.landmark_model import HeadState, landmark_positions
+from flamehead.fit.landmark_model import (
+    HeadState,
+    LandmarkModel,
+    bake,
+    build_landmark_model,
+    compiled_landmarks,
+    landmark_positions,
+)
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
 from flamehead.fit.metrics import landmark_error_percent
 from flamehead.fit.painted import paint_shown
 from flamehead.fit.pixels import PixelState, PixelTerm, TextureSpace, pixel_equations, see
 from flamehead.fit.residuals import project
+from flamehead.geometry.landmark_sets import MEDIAPIPE_105
 from flamehead.model import Flame
 from flamehead.solve import NormalEquations, minimize_normal_equations, robust_cost, single_threaded_blas
 from flamehead.track.calibrate import Calibration
-from flamehead.track.face import baked_texture, head_vertices, personal, tracked_face
+from flamehead.track.face import TrackedFace, baked_texture, head_vertices, personal, tracked_face
 from flamehead.track.pictures import face_box, face_level
 from flamehead.track.settings import TrackSettings
 
@@ -34,6 +43,8 @@ __all__ = ["FrameQuality", "Follower", "RowLayout"]
 _N_LIGHT = 27
 _FEWEST_POINTS = 20
 """Landmarks that a frame must show to be followed."""
+_MEANINGLESS = 0.5
+"""Decrease of the negative log likelihood that one observation in its noise makes."""
 _LEAST_TRUST = 0.05
 """In landmarks of a face that does not look like itself."""
 
@@ -126,6 +137,7 @@ class Follower:
         self.n_lids = face.n_lids
         self.face, self.head = personal(face, calibration.shape, calibration.shift)
         self.texture = baked_texture(texture, calibration.albedo) if texture is not None and self.pixels else None
+        self._features = _features(self.face, calibration.shape)
         self.layout = RowLayout(self.face.columns.n_expression)
         self.log_focal = math.log(calibration.focal)
         believed = settings.photometric.landmarks
@@ -217,7 +229,7 @@ class Follower:
 
         solution = minimize_normal_equations(
             equations, start.head, retract=lambda state, step: moved(state, step, columns), cost_tolerance=1e-3,
-            max_iterations=15 if prior is None else 2,
+            unseen_decrease=_MEANINGLESS, max_iterations=15 if prior is None else 4,
         )  # fmt: skip
         return replace(start, head=solution.state)
 
@@ -304,8 +316,9 @@ class Follower:
             return PixelState(head, state.albedo, state.light + step[n:].reshape(3, 9).T)
 
         return minimize_normal_equations(
-            equations, start, retract=retract, cost_tolerance=1e-3, max_iterations=iterations
-        ).state
+            equations, start, retract=retract, cost_tolerance=1e-3, unseen_decrease=_MEANINGLESS,
+            max_iterations=iterations,
+        ).state  # fmt: skip
 
     def _measured(self, state: PixelState, term: PixelTerm) -> FrameQuality:
         """How well the pixels of a picture are explained."""
@@ -347,7 +360,23 @@ class Follower:
         return fitted
 
     def _error(self, seen: Observation, head: HeadState) -> float:
-        return landmark_error_percent(seen, self.fitted(head))
+        """Of the face's features alone, which are all that counts."""
+        rows, model = self._features
+        fitted = np.full((478, 2), np.nan)
+        fitted[rows] = project(landmark_positions(model, head), self.calibration.focal, self.calibration.center)
+        return landmark_error_percent(seen, fitted)
+
+
+def _features(face: TrackedFace, shape: Float[np.ndarray, "S"]) -> tuple[Int[np.ndarray, "K"], LandmarkModel]:
+    """The face's features of a person, and their rows among all that are seen."""
+    pairs, flame = face.prepared.all_pairs, face.flame
+    kept = np.isin(pairs.seen_rows, MEDIAPIPE_105)
+    rows = pairs.seen_rows[kept]
+    embedding = flame.embeddings[pairs.scheme]
+    places = pairs.model_rows[kept]
+    chosen = LandmarkEmbedding(embedding.face_ids[places], embedding.barycentric[places])
+    model = build_landmark_model(flame.arrays, chosen, n_shape=len(shape), n_expression=face.columns.n_expression)
+    return rows, compiled_landmarks(bake(model, shape=shape))
 
 
 class _Steps:
