@@ -1,5 +1,6 @@
 """`flamehead export` as one door: what it says when asked wrongly, what it opens, and that its table and help agree."""
 
+import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from flamehead import load_flame
 from flamehead.cli.export import FORMATS, Export, changed
+from flamehead.cli.track import TrackVideo, export_finished
 from flamehead.data import Camera, Track
 from flamehead.io import save_params, save_track
 
@@ -130,3 +132,22 @@ def test_nothing_that_is_read_is_written_over(run, results):
     done = run("export", results / "track", "--to", "track", "--out", results / "track" / "track.npz")
     assert "would replace what this command reads" in done.complaint
     assert (results / "track" / "track.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("to", ["gltf", "obj", "vhap"])
+def test_a_finished_track_is_exported_beside_itself(results, tmp_path, capsys, to):
+    out = tmp_path / "tracked"
+    shutil.copytree(results / "track", out)
+    command = TrackVideo(tmp_path / "clip.mp4", out, to=to)
+    for _ in range(2):
+        assert export_finished(command, to) == 0
+        assert str(out / to) in capsys.readouterr().out
+    written = {path.name for path in (out / to).iterdir()}
+    assert FORMATS[to].example in written if FORMATS[to].suffixes else "head_000002.obj" in written
+
+
+def test_a_track_is_not_begun_for_an_unknown_format(run, tmp_path):
+    for to in ("maya", "track"):
+        done = run("track", tmp_path, "--out", tmp_path / "out", "--to", to)
+        assert f"--to is {to!r}; choose one of 'arkit'" in done.complaint
+    assert not list(tmp_path.iterdir())

@@ -27,4 +27,6 @@ def _title(result: Path | None) -> str:
     if result is None:
         return "flamehead"
     path = result.resolve()
+    if path.is_dir():
+        return path.name
     return path.parent.name if path.name in ("params.npz", "track.npz") else path.stem

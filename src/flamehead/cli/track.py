@@ -124,7 +124,7 @@ class TrackVideo:
             _log(writer, track)
         if not self.quiet:
             _say(self, track, tracked, time.perf_counter() - begun - tracked)
-        return 0 if self.to is None else _exported(self, self.to)
+        return 0 if self.to is None else export_finished(self, self.to)
 
 
 def _check(command: TrackVideo) -> None:
@@ -162,7 +162,7 @@ def _check(command: TrackVideo) -> None:
         )
 
 
-def _exported(command: TrackVideo, to: str) -> int:
+def export_finished(command: TrackVideo, to: str) -> int:
     """`flamehead export` of what was tracked; an earlier export is replaced, as the track is."""
     target, folder = FORMATS[to], command.out / to
     if target.suffixes:
