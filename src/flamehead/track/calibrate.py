@@ -21,7 +21,7 @@ from flamehead._srgb import decode
 from flamehead.data import Observation
 from flamehead.errors import InputError
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
-from flamehead.fit.identity_prior import IdentityPrior
+from flamehead.fit.identity_prior import IdentityPrior, coefficients_used
 from flamehead.fit.landmark_model import HeadState, landmark_points, landmark_positions, pose_joints
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
 from flamehead.fit.painted import even_light, paint_shown
@@ -114,14 +114,18 @@ def calibrate(
     if not len(landmarks):
         raise InputError("No keyframe shows a face; give a video in which one is seen.")
     pixels = images is not None and texture is not None and not settings.landmarks_only
-    face = tracked_face(flame, settings.photometric.landmarks, landmarks_only=not pixels)
+    believed = settings.photometric.landmarks
+    if identity is not None:
+        # What were cut off would be lost from the result.
+        believed = replace(believed, n_shape=max(believed.n_shape, coefficients_used([identity.mean])))
+    face = tracked_face(flame, believed, landmarks_only=not pixels)
     frames = [Observation(np.asarray(points, dtype=np.float64), "mediapipe478", size) for points in landmarks]
     problem = _Problem.of(face, frames, settings, identity=identity, focal=focal)
     states = problem.by_landmarks()
     albedo = np.zeros(0)
     light, worth = np.zeros((9, 3)), math.nan
     if pixels:
-        assert images is not None and texture is not None
+        assert images is not None and texture is not None, "`pixels` says so"
         found, worth = problem.by_pixels(states, images, texture)
         states = [state.head for state in found]
         albedo, light = found[0].albedo, np.mean([state.light for state in found], axis=0)
@@ -185,7 +189,7 @@ class _Problem:
         identity: IdentityPrior | None,
         focal: float | None,
     ) -> _Problem:
-        believed = settings.photometric.landmarks
+        believed = face.believed
         prior_focal = focal or believed.focal_ratio * max(frames[0].size)
         pairs = [start_pose(face.prepared, frame, believed, focal=prior_focal) for frame in frames]
         targets, starts = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -217,7 +221,7 @@ class _Problem:
 
     def _heads(self) -> Callable[[int, HeadState], NormalEquations]:
         """Normal equations of a keyframe's landmarks and beliefs, by head and lens."""
-        believed = replace(self.settings.photometric.landmarks, focal_spread=self._focal_spread)
+        believed = replace(self.face.believed, focal_spread=self._focal_spread)
         problems = [
             landmark_residuals(
                 self.face.prepared.model, target, believed, free_focal=True, prior_focal=self.prior_focal,
@@ -275,21 +279,22 @@ class _Problem:
             return flame(head_params(head, flame.template), backend="numba").vertices.double().numpy()
 
     def _term(self, head: HeadState, image: UInt8[np.ndarray, "H W 3"], size: int) -> PixelTerm:
-        surface = self.face.surface
-        assert surface is not None
+        surface = self.face.compared
         center = 0.5 * np.array(self.frames[0].size, dtype=np.float64)
         points = self._vertices(head)[surface.vertex_ids]
         box = face_box(points, focal=math.exp(head.log_focal), center=center, size=self.frames[0].size)
         if box is None:
-            raise InputError("A keyframe hardly shows the face; give a video in which it is seen, or landmarks only.")
+            raise InputError(
+                f"A keyframe hardly shows the face as a lens of {math.exp(head.log_focal):.3g} pixels sees it; give a "
+                "video in which the face is seen, another focal length or none, or follow landmarks only."
+            )
         return face_level(image, box, size, center=center, settings=self.settings.photometric)
 
     def _lit(
         self, states: tuple[PixelState, ...], images: Sequence[np.ndarray], texture: TextureSpace
     ) -> tuple[PixelState, ...]:
         """White light under which the mean colours come out as bright as each picture."""
-        surface = self.face.surface
-        assert surface is not None
+        surface = self.face.compared
         lit = []
         for state, image in zip(states, images, strict=True):
             term = self._term(state.head, image, 64)
@@ -321,8 +326,7 @@ class _Problem:
         ]
         heads = self._heads()
         posed = [self._vertices(state.head) for state in states]
-        surface = self.face.surface
-        assert surface is not None
+        surface = self.face.compared
 
         def one(k: int, state: PixelState) -> NormalEquations:
             vertices = self._vertices(state.head) if geometry else posed[k]
@@ -333,7 +337,7 @@ class _Problem:
                 found = _padded(found, n)
             else:
                 _zoom_in_place(found, float(state.head.translation[2]), columns.translation.start + 2)
-            self._add_beliefs(state, found, n, first=k == 0)
+            found = self._with_beliefs(state, found, n, first=k == 0)
             trust = settings.trust * terms[k].worth / settings.worth
             hessian, gradient, cost = trust * found.hessian, trust * found.gradient, trust * found.cost
             if geometry:
@@ -367,16 +371,15 @@ class _Problem:
 
     def _weighed(self, term: PixelTerm, state: PixelState, texture: TextureSpace) -> PixelTerm:
         """The term with what its pixels are worth, as well as this state explains them."""
-        surface, settings = self.face.surface, self.settings.photometric
-        assert surface is not None
+        surface, settings = self.face.compared, self.settings.photometric
         shown = see(self._vertices(state.head), surface, term, focal=math.exp(state.head.log_focal))
         residual = term.image - paint_shown(shown, shown.inside, surface.faces, texture, state.albedo, state.light)
         total = (residual**2).sum(-1, keepdims=True) / (term.sigma * term.outlier) ** 2
         worth = pixels_worth(residual / (1 + total), shown.inside, sigma=term.sigma, most=settings.worth)
         return replace(term, worth=worth)
 
-    def _add_beliefs(self, state: PixelState, equations: NormalEquations, n: int, *, first: bool) -> None:
-        """Of light, and once of albedo."""
+    def _with_beliefs(self, state: PixelState, equations: NormalEquations, n: int, *, first: bool) -> NormalEquations:
+        """With what is believed of light, and once of albedo."""
         settings = self.settings.photometric
         k = len(state.albedo)
         precision, mean = appearance_prior(
@@ -388,9 +391,10 @@ class _Problem:
         off = np.concatenate([state.albedo, state.light.T.ravel()]) - mean
         pull = precision @ off
         own = slice(n, n + k + _N_LIGHT)
-        equations.hessian[own, own] += precision
-        equations.gradient[own] += pull
-        object.__setattr__(equations, "cost", equations.cost + 0.5 * float(off @ pull))
+        hessian, gradient = equations.hessian.copy(), equations.gradient.copy()
+        hessian[own, own] += precision
+        gradient[own] += pull
+        return NormalEquations(equations.cost + 0.5 * float(off @ pull), hessian, gradient)
 
     def focal_deviation(self, states: list[HeadState]) -> float:
         """Of the logarithm of the focal length, as the landmarks tell it."""
@@ -421,7 +425,7 @@ class _Problem:
         The detector draws every face towards those it has learnt from; what it gets wrong in all keyframes alike is
         not to be blamed on pose and expression of each frame.
         """
-        model, believed = self.face.prepared.model, self.settings.photometric.landmarks
+        model, believed = self.face.prepared.model, self.face.believed
         normal = np.zeros((model.n_landmarks, 3, 3))
         right = np.zeros((model.n_landmarks, 3))
         for frame, state in zip(self.frames, states, strict=True):

@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 
 from flamehead.data import FrameStatus, Observation
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
+from flamehead.fit._correspondence import OUTER_EYE_CORNERS
 from flamehead.fit._so3 import exp, log, skew
 from flamehead.fit.landmark_model import HeadState, landmark_positions
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
@@ -34,10 +35,12 @@ __all__ = ["FrameQuality", "Follower", "RowLayout"]
 _N_LIGHT = 27
 _FEWEST_POINTS = 20
 """Landmarks that a frame must show to be followed."""
+_SMALLEST = 8.0
+"""Extent of the landmarks of a face that can be followed, pixels."""
 _MEANINGLESS = 0.5
 """Decrease of the negative log likelihood that one observation in its noise makes."""
 _LEAST_TRUST = 0.05
-"""In landmarks of a face that does not look like itself."""
+"""In landmarks, however little the pixels look like the face: without any, a head that was lost is never found again."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +127,19 @@ class Follower:
         settings = settings or TrackSettings()
         self.settings, self.calibration = settings, calibration
         self.pixels = texture is not None and not settings.landmarks_only
-        face = tracked_face(flame, settings.photometric.landmarks, landmarks_only=not self.pixels)
+        believed = replace(settings.photometric.landmarks, n_shape=len(calibration.shape))
+        face = tracked_face(flame, believed, landmarks_only=not self.pixels)
         self.n_lids = face.n_lids
         self.face, self.head = personal(face, calibration.shape, calibration.shift)
         self.texture = baked_texture(texture, calibration.albedo) if texture is not None and self.pixels else None
         self.layout = RowLayout(self.face.columns.n_expression)
         self.log_focal = math.log(calibration.focal)
-        believed = settings.photometric.landmarks
-        if flame.arrays.variant == "2023-no-jaw":
-            believed = replace(believed, jaw_sigma=(1e-6, 1e-6, 1e-6))
-        self._believed = believed
+        self._believed = face.believed
+
+    @property
+    def _colors(self) -> TextureSpace:
+        assert self.texture is not None, "a follower of landmarks has no colours"
+        return self.texture
 
     @property
     def width(self) -> int:
@@ -159,8 +165,7 @@ class Follower:
         """
         last = self.layout.unpack(before[-1], self.log_focal) if len(before) else None
         seen = Observation(np.asarray(points, dtype=np.float64), "mediapipe478", self.calibration.size)
-        usable = np.isfinite(seen.points[self.face.prepared.pairs.seen_rows]).all(axis=1)
-        if usable.sum() < _FEWEST_POINTS:
+        if not _is_face(seen.points[self.face.prepared.pairs.seen_rows]):
             return self._lost(last)
         known = last is not None and np.isfinite(last[0].head.translation).all()
         start = self._begun(seen) if last is None or not known else last[0]
@@ -224,9 +229,8 @@ class Follower:
         return replace(start, head=solution.state)
 
     def _term(self, pixels: UInt8[np.ndarray, "H W 3"], head: HeadState, size: int) -> PixelTerm | None:
-        surface, calibration = self.face.surface, self.calibration
-        assert surface is not None
-        vertices = head_vertices(self.head, head)[surface.vertex_ids]
+        calibration = self.calibration
+        vertices = head_vertices(self.head, head)[self.face.compared.vertex_ids]
         box = face_box(vertices, focal=calibration.focal, center=calibration.center, size=calibration.size)
         if box is None:
             return None
@@ -255,7 +259,7 @@ class Follower:
             term = replace(term, worth=worth)
             more = 2 if prior is None else 0
             state = self._solve(state, term, seen, prior, iterations=iterations + more, geometry=True, trust=trust)
-        assert term is not None
+        assert term is not None, "settings without sizes are refused"
         return state, self._measured(state, term)
 
     def _solve(
@@ -270,8 +274,7 @@ class Follower:
         trust: float,
     ) -> PixelState:
         columns, settings = self.face.columns, self.settings.photometric
-        surface, texture = self.face.surface, self.texture
-        assert surface is not None and texture is not None
+        surface, texture = self.face.compared, self._colors
         n = columns.eyes.stop if geometry else 0
         landmarks = self._landmarks(seen, start.head, trust)
         precision, mean = appearance_prior(
@@ -312,8 +315,7 @@ class Follower:
 
     def _measured(self, state: PixelState, term: PixelTerm) -> FrameQuality:
         """How well the pixels of a picture are explained."""
-        surface, texture, settings = self.face.surface, self.texture, self.settings.photometric
-        assert surface is not None and texture is not None
+        surface, texture, settings = self.face.compared, self._colors, self.settings.photometric
         shown = see(head_vertices(self.head, state.head), surface, term, focal=self.calibration.focal)
         painted = paint_shown(shown, shown.inside, surface.faces, texture, state.albedo, state.light)
         residual = term.image - painted
@@ -350,7 +352,16 @@ class Follower:
         return fitted
 
     def _error(self, seen: Observation, head: HeadState) -> float:
-        return landmark_error_percent(seen, self.fitted(head))
+        """NaN where an outer eye corner, whose distance is the unit, was not seen."""
+        corners = seen.points[list(OUTER_EYE_CORNERS)]
+        known = np.isfinite(corners).all() and np.ptp(corners, axis=0).any()
+        return landmark_error_percent(seen, self.fitted(head)) if known else math.nan
+
+
+def _is_face(points: Float[np.ndarray, "K 2"]) -> bool:
+    """Whether enough landmarks were seen, and they do not lie on one spot as those of a detector that is lost."""
+    seen = points[np.isfinite(points).all(axis=1)]
+    return len(seen) >= _FEWEST_POINTS and bool(np.ptp(seen, axis=0).max() >= _SMALLEST)
 
 
 class _Steps:
