@@ -137,7 +137,9 @@ KEYFRAMES = [
 @pytest.fixture(scope="session")
 def keyframes(shot):
     """Three pictures of that person, and their landmarks."""
-    return [shot.picture(k, **pose) for k, pose in enumerate(KEYFRAMES)], np.stack([shot.points(**p) for p in KEYFRAMES])
+    return [shot.picture(k, **pose) for k, pose in enumerate(KEYFRAMES)], np.stack(
+        [shot.points(**p) for p in KEYFRAMES]
+    )
 
 
 @pytest.fixture(scope="session")

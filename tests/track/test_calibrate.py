@@ -137,7 +137,9 @@ def no_jaw(flame):
     return Flame(arrays, embeddings=flame.embeddings, regions=flame.regions)
 
 
-@pytest.mark.parametrize("what", ["grey", "black", "border", "turned away", "anywhere", "no jaw", "lens 30", "lens 1e7"])
+@pytest.mark.parametrize(
+    "what", ["grey", "black", "border", "turned away", "anywhere", "no jaw", "lens 30", "lens 1e7"]
+)
 def test_odd_keyframes_give_finite_numbers(shot, keyframes, look, what):
     quick = TrackSettings(calibration_sizes=(48,), calibration_iterations=(2,), sizes=(48,), iterations=(1,))
     images, points, flame = list(keyframes[0]), keyframes[1].copy(), shot.flame

@@ -40,7 +40,7 @@ _SMALLEST = 8.0
 _MEANINGLESS = 0.5
 """Decrease of the negative log likelihood that one observation in its noise makes."""
 _LEAST_TRUST = 0.05
-"""In landmarks, however little the pixels look like the face: without any, a head that was lost is never found again."""
+"""In landmarks, however little the pixels look like the face: without any, a lost head is never found again."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class RowLayout:
 
     def unpack(self, row: Float[np.ndarray, "W"], log_focal: float) -> tuple[PixelState, FrameQuality]:
         """The state and the quality of a row."""
-        part = self.parts(row)
+        # A copy: kernels are compiled anew for arrays that cannot be written, such as those of a journal.
+        part = self.parts(np.array(row, dtype=np.float64))
         head = HeadState(
             np.zeros(0), part["expression"], np.zeros(3), part["jaw"], part["eyes"].reshape(2, 2), exp(part["root"]),
             part["translation"], log_focal,
