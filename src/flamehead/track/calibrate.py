@@ -1,8 +1,8 @@
 """What stays the same through a video, found once from some keyframes together: identity, colours and lens.
 
 One Gauss-Newton problem over all keyframes, first of their landmarks, then of their pixels from coarse to fine. Each
-keyframe has its own pose, expression and light; identity, albedo and focal length are shared. The unknowns are about a
-thousand, so that the normal equations are solved densely.
+keyframe has its own pose, expression and light; identity, albedo and focal length are shared, so that the normal
+equations are an arrow (`flamehead.solve.arrow`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ from flamehead.fit.painted import even_light, paint_shown
 from flamehead.fit.pixels import PixelState, PixelTerm, TextureSpace, linear_about, pixel_equations, see
 from flamehead.fit.residuals import ImageTargets, project
 from flamehead.model import Flame
-from flamehead.solve import NormalEquations, minimize_normal_equations, robust_cost, single_threaded_blas
+from flamehead.solve import (
+    ArrowEquations,
+    ArrowMatrix,
+    NormalEquations,
+    arrow_slices,
+    minimize_normal_equations,
+    robust_cost,
+    single_threaded_blas,
+)
 from flamehead.track.face import TrackedFace, head_params, tracked_face
 from flamehead.track.pictures import face_box, face_level
 from flamehead.track.settings import TrackSettings
@@ -138,7 +146,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the unknowns of one keyframe stand among those of all: identity, albedo and lens come first."""
+    """Which unknowns of one keyframe (head, albedo, light and lens, in this order) all keyframes share."""
 
     n_shape: int
     n_head: int
@@ -147,24 +155,38 @@ class _Layout:
     n_light: int
 
     @property
-    def shared(self) -> int:
-        return self.n_shape + self.n_albedo + 1
+    def shared(self) -> Int[np.ndarray, "s"]:
+        """Identity, albedo, and last the lens."""
+        albedo = self.n_head + self.n_albedo
+        return np.r_[0 : self.n_shape, self.n_head : albedo, albedo + self.n_light]
 
     @property
-    def own(self) -> int:
-        return self.n_head - self.n_shape + self.n_light
+    def own(self) -> Int[np.ndarray, "o"]:
+        """The rest of the head, and light."""
+        albedo = self.n_head + self.n_albedo
+        return np.r_[self.n_shape : self.n_head, albedo : albedo + self.n_light]
 
-    def places(self, k: int) -> Int[np.ndarray, "n"]:
-        """Of head, albedo, light and lens, the local order."""
-        first = self.shared + k * self.own
-        n = self.n_head - self.n_shape
-        albedo = np.arange(self.n_shape, self.n_shape + self.n_albedo)
-        light = np.arange(first + n, first + n + self.n_light)
-        return np.concatenate([np.arange(self.n_shape), np.arange(first, first + n), albedo, light, [self.shared - 1]])
+    def joined(self, parts: Sequence[NormalEquations]) -> ArrowEquations:
+        """The equations of all keyframes as one; unknowns that nothing depends on stay where they are."""
+        shared, own = self.shared, self.own
+        corner = np.sum([part.hessian[np.ix_(shared, shared)] for part in parts], axis=0)
+        blocks = tuple(part.hessian[np.ix_(own, own)] for part in parts)
+        for matrix in (corner, *blocks):
+            idle = np.flatnonzero(matrix.diagonal() == 0.0)
+            matrix[idle, idle] = 1.0
+        sides = tuple(part.hessian[np.ix_(own, shared)].T for part in parts)
+        gradient = [np.sum([part.gradient[shared] for part in parts], axis=0), *(part.gradient[own] for part in parts)]
+        cost = sum(part.cost for part in parts)
+        return ArrowEquations(cost, ArrowMatrix(corner, sides, blocks), np.concatenate(gradient))
 
-    def size(self, count: int) -> int:
-        """Of all unknowns."""
-        return self.shared + count * self.own
+    def split(self, step: Float[np.ndarray, "N"], count: int) -> list[Float[np.ndarray, "n"]]:
+        """The step of each keyframe."""
+        shared, own = self.shared, self.own
+        places = arrow_slices(len(shared), [len(own)] * count)
+        steps = np.empty((count, len(shared) + len(own)))
+        for one, place in zip(steps, places[1:], strict=True):
+            one[shared], one[own] = step[places[0]], step[place]
+        return list(steps)
 
 
 @dataclass(frozen=True)
@@ -203,11 +225,11 @@ class _Problem:
         """All keyframes by their landmarks."""
         layout, heads = self.layout(), self._heads()
 
-        def equations(states: tuple[HeadState, ...]) -> NormalEquations:
-            return _summed([heads(k, state) for k, state in enumerate(states)], layout)
+        def equations(states: tuple[HeadState, ...]) -> ArrowEquations:
+            return layout.joined([heads(k, state) for k, state in enumerate(states)])
 
         def retract(states: tuple[HeadState, ...], step: Float[np.ndarray, "N"]) -> tuple[HeadState, ...]:
-            return tuple(self._moved(state, step[layout.places(k)]) for k, state in enumerate(states))
+            return tuple(map(self._moved, states, layout.split(step, len(states))))
 
         solution = minimize_normal_equations(
             equations, tuple(self.starts), retract=retract, cost_tolerance=1e-4, max_iterations=40
@@ -348,21 +370,17 @@ class _Problem:
                 cost += own.cost
             return NormalEquations(cost, hessian, gradient)
 
-        def equations(all_states: tuple[PixelState, ...]) -> NormalEquations:
-            with ThreadPoolExecutor(2) as pool:
-                parts = list(pool.map(one, range(len(all_states)), all_states))
-            found = _summed(parts, layout)
-            # Unknowns that are left out stay where they are.
-            idle = np.flatnonzero(found.hessian.diagonal() == 0.0)
-            found.hessian[idle, idle] = 1.0
-            return found
-
         def retract(all_states: tuple[PixelState, ...], step: Float[np.ndarray, "N"]) -> tuple[PixelState, ...]:
-            return tuple(self._stepped(state, step[layout.places(k)]) for k, state in enumerate(all_states))
+            return tuple(map(self._stepped, all_states, layout.split(step, len(all_states))))
 
-        return minimize_normal_equations(
-            equations, states, retract=retract, cost_tolerance=1e-4, max_iterations=iterations
-        ).state
+        with ThreadPoolExecutor(2) as pool:
+
+            def equations(all_states: tuple[PixelState, ...]) -> ArrowEquations:
+                return layout.joined(list(pool.map(one, range(len(all_states)), all_states)))
+
+            return minimize_normal_equations(
+                equations, states, retract=retract, cost_tolerance=1e-4, max_iterations=iterations
+            ).state
 
     def _stepped(self, state: PixelState, step: Float[np.ndarray, "n"]) -> PixelState:
         n, k = self.face.columns.eyes.stop, len(state.albedo)
@@ -401,11 +419,11 @@ class _Problem:
         if self.known_focal:
             return 0.0
         heads, layout = self._heads(), self.layout()
-        found = _summed([heads(k, state) for k, state in enumerate(states)], layout)
-        unit = np.zeros(len(found.gradient))
-        unit[layout.shared - 1] = 1.0
-        regular = found.hessian + 1e-9 * np.eye(len(unit)) * found.hessian.diagonal().max()
-        return math.sqrt(max(float(np.linalg.solve(regular, unit)[layout.shared - 1]), 0.0))
+        found = layout.joined([heads(k, state) for k, state in enumerate(states)])
+        unit, lens = np.zeros(len(found.gradient)), len(layout.shared) - 1
+        unit[lens] = 1.0
+        variances = found.hessian.solve(np.full(len(unit), 1e-9 * found.hessian.diagonal().max()), unit)
+        return self._focal_spread if variances is None else math.sqrt(max(float(variances[lens]), 0.0))
 
     def error(self, states: list[HeadState]) -> float:
         """Mean landmark error of the keyframes, percent."""
@@ -450,18 +468,6 @@ class _Problem:
 
 _SHIFT_SIGMA = 0.015
 """Spread of a landmark's personal shift, of the outer-eye distance."""
-
-
-def _summed(parts: Sequence[NormalEquations], layout: _Layout) -> NormalEquations:
-    """The equations of all keyframes as one."""
-    size = layout.size(len(parts))
-    cost, hessian, gradient = 0.0, np.zeros((size, size)), np.zeros(size)
-    for k, part in enumerate(parts):
-        places = layout.places(k)
-        cost += part.cost
-        hessian[np.ix_(places, places)] += part.hessian
-        gradient[places] += part.gradient
-    return NormalEquations(cost, hessian, gradient)
 
 
 def _padded(equations: NormalEquations, n: int) -> NormalEquations:
