@@ -106,7 +106,7 @@ def test_a_step_is_a_pure_function(follower, by_landmarks, shot, calibrated, loo
     read = np.frombuffer(rows.tobytes(), dtype="<f8").reshape(rows.shape)
     fresh = Follower(shot.flame, calibrated, one.settings, None if only else look)
     picture, points = frames[3][0].copy(), frames[3][1].copy()
-    np.testing.assert_array_equal(fresh.step(picture, points, read[1:3]), rows[3])
+    np.testing.assert_array_equal(fresh.step(picture, points, [*read[1:3]]), rows[3])
     np.testing.assert_array_equal(picture, frames[3][0])
     np.testing.assert_array_equal(points, frames[3][1])
     assert rows.shape[1] == one.width

@@ -67,7 +67,7 @@ def test_noise_is_reduced(seed):
     rows = clean.copy()
     for k, (name, sigma) in enumerate({"expression": 0.1, "jaw": 0.01, "eyes": 0.02, "root": 0.01}.items()):
         part = LAYOUT.parts(rows)[name]
-        part += noise(10 * seed + k, *part.shape, sigma)
+        part += noise(10 * seed + k, len(part), part.shape[1], sigma)
     found = smoothed(rows)
     for name, share in {"expression": 0.85, "jaw": 0.85, "eyes": 0.85, "root": 0.6}.items():
         wanted, before, after = (LAYOUT.parts(x)[name] for x in (clean, rows, found))

@@ -196,6 +196,6 @@ def landmarks_with_jacobian(
             _add_row(out[i, :n], drift[j, i], w)
         for joint in range(n_joints):
             _add_turns(
-                out, joint, _hangs(j, joint, parents), first[joint], counts[joint], share, w, world[j], position[joint], axes[joint],
-                pose_basis[p], change[joint], column, lever,
+                out, joint, _hangs(j, joint, parents), first[joint], counts[joint], share, w, world[j],
+                position[joint], axes[joint], pose_basis[p], change[joint], column, lever,
             )  # fmt: skip
