@@ -14,7 +14,7 @@ from flamehead import load_flame
 from flamehead.errors import InputError
 from flamehead.io import load_params, read_image
 from flamehead.pipeline import fit_seen, see_image
-from flamehead.regress import check_release, encode, identify, load_deca, load_mica, start_of
+from flamehead.regress import check_release, encode, identify, start_of
 
 PORTRAIT = Path(flamehead.cli.__file__).parent / "demo_data" / "astronaut.jpg"
 
@@ -55,10 +55,9 @@ def test_codes_drive_flame_2020_and_nothing_else():
 
 
 @pytest.mark.detect
-def test_the_start_is_what_the_networks_say(mica_file, deca_file):
+def test_the_start_is_what_the_networks_say(mica, deca):
     seen = see_image(PORTRAIT)
     photo = read_image(PORTRAIT)
-    mica, deca = load_mica(mica_file), load_deca(deca_file)
     start = start_of(mica, photo, seen.observation)
     np.testing.assert_array_equal(start.shape, identify(mica, photo, seen=seen.observation).shape)
     assert not start.expression.numel() and not start.jaw.any()
@@ -71,7 +70,7 @@ def test_the_start_is_what_the_networks_say(mica_file, deca_file):
 
 @pytest.mark.detect
 @pytest.mark.parametrize("init", ["mica", "deca"])
-def test_fit_begins_with_the_code(run, mica_file, deca_file, tmp_path, init):
+def test_fit_begins_with_the_code(run, mica_file, deca_file, mica, deca, tmp_path, init):
     checkpoint = {"mica": mica_file, "deca": deca_file}[init]
     arguments = ("fit", PORTRAIT, "--init", init, "--checkpoint", checkpoint, "--force")
     code, _, err = run(*arguments, "--out", tmp_path / "out")
@@ -84,7 +83,7 @@ def test_fit_begins_with_the_code(run, mica_file, deca_file, tmp_path, init):
     assert (code, out, err) == (0, "", "")
     firm, free = (load_params(tmp_path / name / "params.npz").params.shape for name in ("firm", "out"))
     seen = see_image(PORTRAIT)
-    network = load_mica(mica_file) if init == "mica" else load_deca(deca_file)
+    network = mica if init == "mica" else deca
     believed = start_of(network, seen.photo, seen.observation).shape
     torch.testing.assert_close(firm[: len(believed)].float(), believed, rtol=0, atol=0.01)
     assert (free[: len(believed)] - believed).abs().max() > 0.05

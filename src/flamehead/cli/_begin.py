@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flamehead.fit import IdentityPrior
     from flamehead.model import Flame
     from flamehead.pipeline import SeenImage
-    from flamehead.regress import Deca, Mica
+    from flamehead.regress import Deca, Engine, Mica
 
 __all__ = ["Beginning", "Init", "check_init", "open_beginning"]
 
@@ -53,7 +53,8 @@ def check_init(
 
     Raises:
         UsageError: options that belong together are not together.
-        InputError: the weight is not positive, or the built-in head was not forced.
+        InputError: the weight is not positive, the built-in head was not forced, or the checkpoint is not the network's.
+        AssetNotFound, UnsafeFile: as `check_checkpoint`.
     """
     if init is None:
         given = [("--checkpoint", checkpoint), ("--identity-weight", weight), ("--force", force or None)]
@@ -69,12 +70,17 @@ def check_init(
             f"{init.upper()}'s codes are for FLAME 2020 and would make the built-in head look like somebody else; pass "
             "FLAME 2020 with --model, or --force to use them all the same."
         )
+    from flamehead.regress import check_checkpoint
+
+    check_checkpoint(checkpoint, "MICA" if init == "mica" else "DECA")
 
 
 _FILES = {"mica": "mica.tar", "deca": "deca_model.tar"}
 
 
-def open_beginning(init: Init, checkpoint: Path, weight: float | None, *, flame: Flame, force: bool) -> Beginning:
+def open_beginning(
+    init: Init, checkpoint: Path, weight: float | None, *, flame: Flame, force: bool, engine: Engine = "torch"
+) -> Beginning:
     """Open the network and see whether its codes are for this model.
 
     Raises:
@@ -85,8 +91,10 @@ def open_beginning(init: Init, checkpoint: Path, weight: float | None, *, flame:
 
     if init == "deca":
         warnings = check_release(flame, "DECA", force=force)
-        return Beginning(load_deca(checkpoint, flame=flame, force=force), init, checkpoint, weight, warnings)
+        return Beginning(
+            load_deca(checkpoint, flame=flame, force=force, engine=engine), init, checkpoint, weight, warnings
+        )
     # MICA's checkpoint holds FLAME 2020, so that the model itself is compared and its release need not be known.
-    mica = load_mica(checkpoint, flame=flame, force=force)
+    mica = load_mica(checkpoint, flame=flame, force=force, engine=engine)
     warnings = () if not force else check_release(flame, "MICA", force=True)
     return Beginning(mica, init, checkpoint, _MICA_WEIGHT if weight is None else weight, warnings)
