@@ -53,7 +53,8 @@ def check_init(
 
     Raises:
         UsageError: options that belong together are not together.
-        InputError: the weight is not positive, the built-in head was not forced, or the checkpoint is not the network's.
+        InputError: the weight is not positive, the built-in head was not forced, or the checkpoint is
+            another network's.
         AssetNotFound, UnsafeFile: as `check_checkpoint`.
     """
     if init is None:
