@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flamehead.fit import IdentityPrior
     from flamehead.model import Flame
     from flamehead.pipeline import SeenImage
-    from flamehead.regress import Deca, Engine, Mica
+    from flamehead.regress import Deca, Mica
 
 __all__ = ["Beginning", "Init", "check_init", "open_beginning"]
 
@@ -79,9 +79,7 @@ def check_init(
 _FILES = {"mica": "mica.tar", "deca": "deca_model.tar"}
 
 
-def open_beginning(
-    init: Init, checkpoint: Path, weight: float | None, *, flame: Flame, force: bool, engine: Engine = "torch"
-) -> Beginning:
+def open_beginning(init: Init, checkpoint: Path, weight: float | None, *, flame: Flame, force: bool) -> Beginning:
     """Open the network and see whether its codes are for this model.
 
     Raises:
@@ -93,9 +91,9 @@ def open_beginning(
     if init == "deca":
         warnings = check_release(flame, "DECA", force=force)
         return Beginning(
-            load_deca(checkpoint, flame=flame, force=force, engine=engine), init, checkpoint, weight, warnings
+            load_deca(checkpoint, flame=flame, force=force, engine="torch"), init, checkpoint, weight, warnings
         )
     # MICA's checkpoint holds FLAME 2020, so that the model itself is compared and its release need not be known.
-    mica = load_mica(checkpoint, flame=flame, force=force, engine=engine)
+    mica = load_mica(checkpoint, flame=flame, force=force, engine="torch")
     warnings = () if not force else check_release(flame, "MICA", force=True)
     return Beginning(mica, init, checkpoint, _MICA_WEIGHT if weight is None else weight, warnings)
