@@ -94,6 +94,10 @@ class TrackVideo:
     def run(self) -> int:
         _check(self)
         check_folder(self.out)
+        if self.checkpoint is not None:
+            from flamehead.regress import check_checkpoint
+
+            check_checkpoint(self.checkpoint, "MICA")
         writer = _tensorboard(self.out) if self.tensorboard else None
         # Bad sources are told before a model is loaded and kernels are compiled.
         from flamehead.io import open_frames
@@ -204,19 +208,18 @@ def _identity(command: TrackVideo, flame: Flame) -> IdentityPrior | FoundIdentit
         return None
     from flamehead.fit import IdentityPrior
     from flamehead.pipeline_track import FoundIdentity
+    from flamehead.regress import identity_code, load_mica
 
-    checkpoint, weight, force = command.checkpoint, command.identity_weight, command.force
-    if not checkpoint.is_file():
-        raise InputError(f"There is no checkpoint {checkpoint}; name the official mica.tar with --checkpoint.")
+    checkpoint, weight = command.checkpoint, command.identity_weight
+    # Opened at once: a model that its codes are not for is refused before the video is read.
+    mica = load_mica(checkpoint, flame=flame, force=command.force, engine="torch")
 
     def find(images: Any, landmarks: Any) -> IdentityPrior:
         import numpy as np
         import torch
 
         from flamehead.data import Observation
-        from flamehead.regress import identity_code, load_mica
 
-        mica = load_mica(checkpoint, flame=flame, force=force)
         codes = []
         for image, points in zip(images, landmarks, strict=True):
             seen = Observation(points, "mediapipe478", (image.shape[1], image.shape[0]))
