@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["built_in_head_coming", "compile_kernels", "compile_pixels", "compile_posing"]
+__all__ = ["built_in_head_coming", "compile_kernels", "compile_pixels", "compile_posing", "compile_tracking"]
 
 _BUILD = "from flamehead.builtin import builtin_head; builtin_head()"
 
@@ -60,5 +60,12 @@ def compile_posing() -> None:
 def compile_pixels() -> None:
     """Compile the kernels of the photometric fit, which needs the built-in head and its colours."""
     from flamehead.fit.warm import warmup
+
+    warmup()
+
+
+def compile_tracking() -> None:
+    """Compile the kernels of the tracker, which needs the built-in head."""
+    from flamehead.track.warm import warmup
 
     warmup()

@@ -16,7 +16,13 @@ class Warmup:
     """Print nothing but errors."""
 
     def run(self) -> int:
-        from flamehead.cli._prepare import built_in_head_coming, compile_kernels, compile_pixels, compile_posing
+        from flamehead.cli._prepare import (
+            built_in_head_coming,
+            compile_kernels,
+            compile_pixels,
+            compile_posing,
+            compile_tracking,
+        )
 
         start = time.perf_counter()
         with built_in_head_coming(wanted=True) as wait:
@@ -28,6 +34,7 @@ class Warmup:
 
         builtin_head()
         compile_pixels()
+        compile_tracking()
         if not self.quiet:
             print(f"Kernels compiled, built-in head ready ({time.perf_counter() - start:.1f} s): {cache_file()}")
         return 0

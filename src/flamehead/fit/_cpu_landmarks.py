@@ -22,13 +22,14 @@ def _turned(r, rotation, jacobian):
     else:
         half = math.sin(0.5 * t) / t
         a, b, c = math.sin(t) / t, 2.0 * half * half, (t - math.sin(t)) / (t * t2)
-    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     for i in range(3):
         for j in range(3):
-            square = k[i, 0] * k[0, j] + k[i, 1] * k[1, j] + k[i, 2] * k[2, j]
+            # K = [r]x, and K^2 = r r^T - t^2 I.
+            k = 0.0 if i == j else (r[3 - i - j] if (i - j) % 3 == 1 else -r[3 - i - j])
             unit = 1.0 if i == j else 0.0
-            rotation[i, j] = unit + a * k[i, j] + b * square
-            jacobian[i, j] = unit + b * k[i, j] + c * square
+            square = r[i] * r[j] - t2 * unit
+            rotation[i, j] = unit + a * k + b * square
+            jacobian[i, j] = unit + b * k + c * square
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -63,8 +64,10 @@ def _cross_into(out, row, axis, lever):
 @compiled(nogil=True, error_model="numpy")
 def _pose_local(root, turns, local, tangents, feature):
     """Fill in each joint's rotation, its derivative and the pose feature, rotations without the unit matrix."""
-    local[0] = root
-    tangents[0] = np.eye(3)
+    for i in range(3):
+        for k in range(3):
+            local[0, i, k] = root[i, k]
+            tangents[0, i, k] = 1.0 if i == k else 0.0
     for j in range(1, len(local)):
         _turned(turns[j - 1], local[j], tangents[j])
         for i in range(9):
@@ -76,27 +79,29 @@ def _pose_chain(
     joints_template, joints_basis, parents, coefficients, local, tangents, world, axes, rest, position, drift
 ):  # fmt: skip
     """Fill in each joint's world rotation, turning axes, places at rest and posed, and drift by the coefficients."""
-    moved = np.empty((len(parents), 3, len(coefficients)))
-    offset, turned = np.empty((3, 1)), np.empty((3, 1))
+    moved = np.zeros((len(parents), 3, len(coefficients)))
     for j in range(len(parents)):
         for i in range(3):
             rest[j, i] = joints_template[j, i] + _dot(joints_basis[j, i], coefficients)
         parent = parents[j]
-        if parent < 0:
-            world[j], position[j], axes[j] = local[j], rest[j], tangents[j]
-            moved[j] = joints_basis[j]
-        else:
+        for i in range(3):
+            if parent < 0:
+                position[j, i] = rest[j, i]
+                _add_row(moved[j, i], joints_basis[j, i], 1.0)
+                for k in range(3):
+                    world[j, i, k], axes[j, i, k] = local[j, i, k], tangents[j, i, k]
+            else:
+                position[j, i] = position[parent, i]
+                _add_row(moved[j, i], moved[parent, i], 1.0)
+                for k in range(3):
+                    position[j, i] += world[parent, i, k] * (rest[j, k] - rest[parent, k])
+                    _add_row(moved[j, i], joints_basis[j, k], world[parent, i, k])
+                    _add_row(moved[j, i], joints_basis[parent, k], -world[parent, i, k])
+        if parent >= 0:
             _multiply(world[parent], local[j], world[j])
             _multiply(world[parent], tangents[j], axes[j])
-            offset[:, 0] = rest[j] - rest[parent]
-            _multiply(world[parent], offset, turned)
-            position[j] = position[parent] + turned[:, 0]
-            for i in range(3):
-                moved[j, i] = moved[parent, i]
-                for k in range(3):
-                    _add_row(moved[j, i], joints_basis[j, k] - joints_basis[parent, k], world[parent, i, k])
         for i in range(3):
-            drift[j, i] = moved[j, i]
+            _add_row(drift[j, i], moved[j, i], 1.0)
             for k in range(3):
                 _add_row(drift[j, i], joints_basis[j, k], -world[j, i, k])
 
@@ -104,13 +109,13 @@ def _pose_chain(
 @compiled(nogil=True, error_model="numpy")
 def _feature_changes(local, tangents, change):
     """Fill in the derivative of each joint's rotation by its three unknowns."""
-    product = np.empty((3, 3))
     for j in range(1, len(local)):
         for m in range(3):
             x, y, z = tangents[j, 0, m], tangents[j, 1, m], tangents[j, 2, m]
-            _multiply(np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]), local[j], product)
-            for i in range(9):
-                change[j, m, i] = product[i // 3, i % 3]
+            for k in range(3):
+                change[j, m, k] = y * local[j, 2, k] - z * local[j, 1, k]
+                change[j, m, 3 + k] = z * local[j, 0, k] - x * local[j, 2, k]
+                change[j, m, 6 + k] = x * local[j, 1, k] - y * local[j, 0, k]
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -160,17 +165,18 @@ def landmarks_with_jacobian(
     local, world = np.empty((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
     tangents, axes = np.zeros((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
     rest, position = np.empty((n_joints, 3)), np.empty((n_joints, 3))
-    drift, feature = np.empty((n_joints, 3, n)), np.empty(9 * n_joints - 9)
+    drift, feature = np.zeros((n_joints, 3, n)), np.empty(9 * n_joints - 9)
     _pose_local(root, turns, local, tangents, feature)
     _pose_chain(
         joints_template, joints_basis, parents, coefficients, local, tangents, world, axes, rest, position, drift
     )
     with_jacobian = jacobian.size > 0
-    if with_jacobian:
-        jacobian[:] = 0.0
+    for line in range(len(points)):
         for i in range(3):
-            jacobian[:, i, n + i] = 1.0
-    points[:] = translation
+            points[line, i] = translation[i]
+            if with_jacobian:
+                for k in range(jacobian.shape[2]):
+                    jacobian[line, i, k] = 1.0 if k == n + i else 0.0
     # Where each joint's columns begin, and how many it has; the eyes turn about two axes only.
     first, counts = (n + 3, n + 13, n + 6, n + 9, n + 11), (3, 3, 3, 2, 2)
     change = np.zeros((n_joints, 3, 9))
