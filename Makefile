@@ -9,13 +9,13 @@ export OMP_NUM_THREADS := 1
 PARALLEL := -n 2 --dist loadfile
 OUT ?= demo
 
-.PHONY: demo test node triton check shapes base-test clean
+.PHONY: demo test node triton check shapes browser base-test clean
 
 demo: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/flamehead demo --out $(OUT)
 
 test: .venv/ready
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not browser"
 	$(MAKE) triton
 
 # Programs of npm that some tests ask for a second opinion; those tests skip where there is no npm, or nothing here.
@@ -56,9 +56,13 @@ shapes: .venv/ready
 		tests/detect/test_window.py tests/detect/test_schemes.py \
 		tests/assets/test_read_model.py tests/assets/test_embeddings.py tests/assets/test_find.py tests/test_pipeline.py
 
+# The viewer in a real browser; its tests skip where Chromium is not installed.
+browser: .venv/ready
+	$(BIN)/python -m pytest -m browser tests
+
 # The base package alone, without extras, on NumPy 2.
 base-test: .venv-base/ready
-	.venv-base/bin/python -m pytest $(PARALLEL) -m "not slow and not detect"
+	.venv-base/bin/python -m pytest $(PARALLEL) -m "not slow and not detect and not browser"
 
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "flamehead needs Python 3.11 or newer; install it, or name it with make PYTHON=..."; exit 1; }

@@ -59,8 +59,10 @@ def main() -> None:
     for k, frame in enumerate(frames):
         write_image(out / "frames" / f"{k:03d}.png", frame)
 
+    # An earlier run in the same folder would be gone on with; these frames are new.
+    settings = TrackSettings(keyframes=4)
     track = track_video(
-        out / "frames", out / "track", flame=flame, fps=FPS, focal=2.4 * SIZE, settings=TrackSettings(keyframes=4)
+        out / "frames", out / "track", flame=flame, fps=FPS, focal=2.4 * SIZE, settings=settings, restart=True
     )
     with torch.no_grad():
         found = flame(track.params, eyelids=track.eyelids).vertices

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
     from flamehead.cli.track import TrackVideo
+    from flamehead.cli.view import View
     from flamehead.cli.warmup import Warmup
 
 __all__ = ["main"]
@@ -73,6 +74,7 @@ def _parsed(
     | Convert
     | Export
     | Evaluate
+    | View
     | Warmup
     | Assets
 ):
@@ -91,6 +93,7 @@ def _parsed(
     from flamehead.cli.render import Render
     from flamehead.cli.scan import FitScan
     from flamehead.cli.track import TrackVideo
+    from flamehead.cli.view import View
     from flamehead.cli.warmup import Warmup
 
     if list(arguments) == ["--version"]:
@@ -111,6 +114,7 @@ def _parsed(
         | Annotated[Convert, name("convert")]
         | Annotated[Export, name("export")]
         | Annotated[Evaluate, name("evaluate")]
+        | Annotated[View, name("view")]
         | Annotated[Warmup, name("warmup")]
         | Annotated[Assets, name("assets")]
     )

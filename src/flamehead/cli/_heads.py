@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flamehead.io import SavedFit, UvMap
     from flamehead.model import Flame
 
-__all__ = ["Layout", "is_builtin", "load_texture", "open_flame", "open_saved", "uv_layout", "widened"]
+__all__ = ["Layout", "load_texture", "open_flame", "open_saved", "uv_layout", "widened"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,6 @@ def open_flame(model: Path | None, *, variant: FlameVariant = "unknown", quiet: 
     if model is None and not quiet and not cache_file().is_file():
         print("First run on this machine: building the built-in head ...", flush=True)
     return load_flame(model, variant=variant)
-
-
-def is_builtin(flame: Flame) -> bool:
-    """Whether a model is the built-in head, from the package or from an export of it."""
-    from flamehead.builtin import RECIPE
-
-    return flame.fingerprint == f"builtin-{RECIPE}"
 
 
 def open_saved(path: Path, flame: Flame) -> SavedFit:
@@ -87,6 +80,7 @@ def uv_layout(flame: Flame, uv: Path | None) -> Layout | None:
     import numpy as np
 
     from flamehead.builtin import builtin_head
+    from flamehead.model import is_builtin
 
     if uv is not None:
         from flamehead.assets import read_template
@@ -112,6 +106,7 @@ def load_texture(texture: str, flame: Flame, uv: Path | None) -> UvMap:
         InputError: There is no such picture, or no layout for it.
     """
     from flamehead.io import UvMap, read_image
+    from flamehead.model import is_builtin
 
     if texture == "mean":
         if not is_builtin(flame):

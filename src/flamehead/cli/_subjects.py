@@ -183,8 +183,8 @@ def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> Fla
     """The heads of a sweep as one batch."""
     import torch
 
-    from flamehead.cli._named import Direction, directions, move_along
     from flamehead.data import FlameParams
+    from flamehead.model import Direction, directions, move_along
     from flamehead.render import swing
 
     if params.shape.ndim > 1:

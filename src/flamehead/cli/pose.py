@@ -87,7 +87,8 @@ def posed_params(command: Pose, flame: Flame) -> FlameParams:
     import torch
 
     from flamehead.cli._heads import open_saved, widened
-    from flamehead.cli._named import move_along, parse_settings
+    from flamehead.cli._named import parse_settings
+    from flamehead.model import move_along
 
     params = flame.zeros()
     if command.params is not None:
@@ -220,7 +221,7 @@ def _write_glb(path: Path, vertices: np.ndarray, params: FlameParams, flame: Fla
 
 
 def _print_names(flame: Flame) -> None:
-    from flamehead.cli._named import TURNS, directions
+    from flamehead.model import TURNS, directions
 
     known = directions(flame)
     modes = [name for name in known if name.rpartition("_")[0] in ("mode", "local")]

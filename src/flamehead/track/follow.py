@@ -11,21 +11,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
+from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import FrameStatus, Observation
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
 from flamehead.fit._so3 import exp, log, skew
-from flamehead.fit.landmark_model import HeadState, landmark_positions
+from flamehead.fit.landmark_model import (
+    HeadState,
+    LandmarkModel,
+    bake,
+    build_landmark_model,
+    compiled_landmarks,
+    landmark_positions,
+)
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
 from flamehead.fit.metrics import landmark_error_percent
 from flamehead.fit.painted import paint_shown
 from flamehead.fit.pixels import PixelState, PixelTerm, TextureSpace, pixel_equations, see
 from flamehead.fit.residuals import project
+from flamehead.geometry.landmark_sets import MEDIAPIPE_105
 from flamehead.model import Flame
 from flamehead.solve import NormalEquations, minimize_normal_equations, robust_cost, single_threaded_blas
 from flamehead.track.calibrate import Calibration
-from flamehead.track.face import baked_texture, head_vertices, personal, tracked_face
+from flamehead.track.face import TrackedFace, baked_texture, head_vertices, personal, tracked_face
 from flamehead.track.pictures import face_box, face_level
 from flamehead.track.settings import TrackSettings
 
@@ -128,6 +137,7 @@ class Follower:
         self.n_lids = face.n_lids
         self.face, self.head = personal(face, calibration.shape, calibration.shift)
         self.texture = baked_texture(texture, calibration.albedo) if texture is not None and self.pixels else None
+        self._features = _features(self.face, calibration.shape)
         self.layout = RowLayout(self.face.columns.n_expression)
         self.log_focal = math.log(calibration.focal)
         believed = settings.photometric.landmarks
@@ -350,7 +360,23 @@ class Follower:
         return fitted
 
     def _error(self, seen: Observation, head: HeadState) -> float:
-        return landmark_error_percent(seen, self.fitted(head))
+        """Of the face's features alone, which are all that counts."""
+        rows, model = self._features
+        fitted = np.full((478, 2), np.nan)
+        fitted[rows] = project(landmark_positions(model, head), self.calibration.focal, self.calibration.center)
+        return landmark_error_percent(seen, fitted)
+
+
+def _features(face: TrackedFace, shape: Float[np.ndarray, "S"]) -> tuple[Int[np.ndarray, "K"], LandmarkModel]:
+    """The face's features of a person, and their rows among all that are seen."""
+    pairs, flame = face.prepared.all_pairs, face.flame
+    kept = np.isin(pairs.seen_rows, MEDIAPIPE_105)
+    rows = pairs.seen_rows[kept]
+    embedding = flame.embeddings[pairs.scheme]
+    places = pairs.model_rows[kept]
+    chosen = LandmarkEmbedding(embedding.face_ids[places], embedding.barycentric[places])
+    model = build_landmark_model(flame.arrays, chosen, n_shape=len(shape), n_expression=face.columns.n_expression)
+    return rows, compiled_landmarks(bake(model, shape=shape))
 
 
 class _Steps:
