@@ -46,7 +46,7 @@ def main() -> None:
     for params, yaw in ((rest, -0.6), (rest, 0.0), (rest, 0.6), (other, 0.0)):
         with torch.no_grad():
             vertices = flame(params).vertices
-        camera = orbit_camera(vertices[flame.regions["face"]], SIZE, yaw=yaw, fill=0.75)
+        camera = orbit_camera(vertices[flame.regions["face"]], SIZE, yaw=yaw, fill=0.66)
         pictures.append(
             render(vertices, flame.faces, camera, colors=worn, lighting=UNLIT, background=GREY, supersample=2).image
         )
