@@ -59,7 +59,7 @@ def test_the_face_stays_in_the_picture(flame, sequence):
 
 def test_speech_blinks_and_the_hand_are_as_told(flame, sequence):
     assert 0.1 < sequence.jaw.max() <= 0.2 and sequence.jaw.min() >= 0
-    runs, count = label(sequence.blink > 0)
+    runs, count = label(sequence.blink > 0)  # pyright: ignore[reportGeneralTypeIssues, reportAssignmentType]
     assert 4 <= count <= 6
     assert set(np.bincount(runs)[1:]) <= {5, 6, 7}
     assert sequence.occluded.sum() == 10
@@ -128,7 +128,9 @@ def test_a_turned_head_is_off_by_its_turn(flame, short):
 
 def test_who_carries_the_motion_does_not_matter(flame, short):
     """The head may stand still before a camera that moves: figures are those of the picture."""
-    turn = torch.as_tensor(Rotation.random(len(short), random_state=0).as_matrix(), dtype=torch.float32)
+    turn = torch.as_tensor(
+        Rotation.from_quat(np.random.default_rng(0).normal(size=(len(short), 4))).as_matrix(), dtype=torch.float32
+    )
     zero = torch.zeros_like(short.params.translation)
     still = replace(short.params, root=zero, translation=zero)
     camera, root = short.camera, torch.as_tensor(Rotation.from_rotvec(short.params.root.numpy()).as_matrix()).float()

@@ -41,6 +41,7 @@ def test_what_comes_back_is_what_went_in(tmp_path, count):
     assert back.camera.size == track.camera.size
     for name in ("frames", "times", "status", "landmarks", "albedo", "light"):
         np.testing.assert_array_equal(getattr(back, name), getattr(track, name))
+    assert back.landmark_error is not None and track.landmark_error is not None
     np.testing.assert_allclose(back.landmark_error, track.landmark_error, rtol=1e-6)
     assert back.eyelids is None and back.scene is None
     assert (back.source, back.settings, back.versions, back.warnings) == (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flamehead.cli._heads import is_builtin, load_texture, open_flame, open_saved, uv_layout
+from flamehead.cli._heads import load_texture, open_flame, open_saved, uv_layout
 from flamehead.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def surface_of(command: Export, found: Exported) -> UvMap | None:
         own = _fitted_texture(found)
         if own is not None:
             return own
+        from flamehead.model import is_builtin
+
         if is_builtin(flame):
             return _albedo(found)
     layout = uv_layout(flame, command.uv)

@@ -215,15 +215,16 @@ class _Problem:
         columns = self.face.columns
         return moved(state, np.append(step[: columns.eyes.stop], step[-1]), columns)
 
-    def _heads(self) -> Callable[[int, HeadState], NormalEquations]:
+    def _heads(self, *, doubt: float = 1.0) -> Callable[[int, HeadState], NormalEquations]:
         """Normal equations of a keyframe's landmarks and beliefs, by head and lens."""
+        targets = [replace(target, whitening=target.whitening / doubt) for target in self.targets]
         believed = replace(self.settings.photometric.landmarks, focal_spread=self._focal_spread)
         problems = [
             landmark_residuals(
                 self.face.prepared.model, target, believed, free_focal=True, prior_focal=self.prior_focal,
                 identity_prior=self.identity,
             )
-            for target in self.targets
+            for target in targets
         ]  # fmt: skip
         n = self.face.columns.n_shape
 
@@ -231,10 +232,10 @@ class _Problem:
             r, rows = problems[k](state)
             if k:
                 # Identity and lens are believed once.
-                start = 2 * len(self.targets[k].seen)
+                start = 2 * len(targets[k].seen)
                 silent = start + np.flatnonzero(rows[start:, :n].any(axis=1) | (rows[start:, -1] != 0.0))
                 r[silent], rows[silent] = 0.0, 0.0
-            cost, weights = robust_cost(r, landmark_losses(self.targets[k], believed))
+            cost, weights = robust_cost(r, landmark_losses(targets[k], believed))
             weighted = rows if weights is None else rows * weights[:, None]
             return NormalEquations(cost, weighted.T @ rows, weighted.T @ r)
 
@@ -319,7 +320,7 @@ class _Problem:
             self._weighed(self._term(state.head, image, size), state, texture)
             for state, image in zip(states, images, strict=True)
         ]
-        heads = self._heads()
+        heads = self._heads(doubt=self.settings.landmark_doubt)
         posed = [self._vertices(state.head) for state in states]
         surface = self.face.surface
         assert surface is not None

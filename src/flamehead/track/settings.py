@@ -29,6 +29,9 @@ class TrackSettings:
     calibration_sizes: tuple[int, ...] = (64, 128, 256)
     """The same for the keyframes."""
     calibration_iterations: tuple[int, ...] = (5, 5, 4)
+    landmark_doubt: float = 2.0
+    """Factor on the landmarks' standard deviations beside the keyframes' pixels: what a detector gets wrong about a
+    person, it gets wrong in all keyframes."""
     focal_spread: float = 0.3
     """Standard deviation of the logarithm of the focal length."""
     expression_step: float = 0.5
