@@ -19,7 +19,7 @@ from flamehead.render import orbit_camera, render, tile
 
 SIZE = (320, 360)
 GREY = (0.89, 0.90, 0.91)
-SECONDS, FPS = 6.0, 20
+SECONDS, FPS = 6.0, 15
 KEYS = {
     # Component: (time, amount) pairs, joined by smooth curves.
     "smile": ((0.3, 0), (0.9, 1.2), (1.6, 1.2), (2.1, 0), (5.0, 0), (5.5, 0.7), (6.0, 0)),

@@ -51,8 +51,12 @@ def main() -> None:
             render(vertices, flame.faces, camera, colors=worn, lighting=UNLIT, background=GREY, supersample=2).image
         )
     write_image(out / "pixels.png", grid(pictures, columns=4, color=GREY))
-    print(f"Wrote {out / 'fit' / 'overlay.png'}")
-    print(f"Wrote {out / 'pixels.png'}")
+    # The sheet that belongs to every fit, at half its size: the mean of two by two pixels.
+    sheet = read_image(out / "fit" / "overlay.png")
+    sheet = sheet[: len(sheet) // 2 * 2, : sheet.shape[1] // 2 * 2]
+    write_image(out / "pixels_overlay.png", sheet.reshape(len(sheet) // 2, 2, -1, 2, 3).mean(axis=(1, 3)))
+    for name in ("fit/params.npz", "pixels.png", "pixels_overlay.png"):
+        print(f"Wrote {out / name}")
 
 
 if __name__ == "__main__":
