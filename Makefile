@@ -62,7 +62,7 @@ browser: .venv/ready
 
 # The documentation site into ./site; a broken link, anchor or picture, or a page that is not in the menu, stops it.
 docs: .venv/ready
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # The base package alone, without extras, on NumPy 2.
 base-test: .venv-base/ready

@@ -43,7 +43,9 @@ def make_scan(flame: Flame) -> tuple[Mesh, np.ndarray, np.ndarray]:
     points = np.concatenate([surface.numpy(), surface.numpy()[unique].mean(axis=1)])
     ab, bc, ca = number.reshape(3, -1) + len(surface)
     a, b, c = faces.T
-    fine = np.concatenate([np.stack(corner, axis=1) for corner in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    fine = np.concatenate(
+        [np.stack(corner, axis=1) for corner in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+    )
 
     # Wrinkles on the forehead, noise of the scanner, and nothing behind the ears.
     x, y, z = points.T
@@ -82,9 +84,7 @@ def main() -> None:
         head = torch.from_numpy(result.vertices @ turn)
         pictures.append(render(head, flame.faces, camera, background=GREY).image)
         colors = field_colors(millimetres, limits=(0.0, 1.0), colormap="heat")
-        pictures.append(
-            render(upright, torch.from_numpy(scan.faces), camera, colors=colors, background=GREY).image
-        )
+        pictures.append(render(upright, torch.from_numpy(scan.faces), camera, colors=colors, background=GREY).image)
         captions += [name, f"median {median:.2f} mm (colours 0 to 1 mm)"]
         save_scan_fit(result, out / ("offsets" if offsets else "parameters"))
     write_image(out / "registered.png", grid(pictures, captions=captions, columns=5))

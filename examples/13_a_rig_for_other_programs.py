@@ -1,4 +1,7 @@
-"""An animated head as glTF, for Blender, three.js, Unity, Unreal. `python examples/13_a_rig_for_other_programs.py --out DIR`"""
+"""An animated head as glTF, for Blender, three.js, Unity, Unreal.
+
+`python examples/13_a_rig_for_other_programs.py --out DIR`
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def frames(neutral: FlameParams) -> tuple[FlameParams, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the file and the picture")
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Which script draws each file of docs/images, in one table; run it to draw them again.
 
-    python tools/pictures.py                 # all of them
-    python tools/pictures.py hero.png        # those of one script, named by a picture
-    python tools/pictures.py --list
+python tools/pictures.py                 # all of them
+python tools/pictures.py hero.png        # those of one script, named by a picture
+python tools/pictures.py --list
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ PICTURES = {
         for name in ("views", "identities", "expressions", "albedo", "regions", "landmarks")
     },
     "tools/rig_picture.py": {"rig.png": "rig.png"},
-    "tools/make_viewer_pictures.py": {
-        name: name for name in ("viewer.png", "viewer_fit.png", "viewer_track.png")
-    },
+    "tools/make_viewer_pictures.py": {name: name for name in ("viewer.png", "viewer_fit.png", "viewer_track.png")},
 }
 """Script: its pictures in docs/images, each with the name that the script writes it under."""
 _POSITIONAL = ("tools/make_head_sheet.py",)

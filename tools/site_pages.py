@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flamehead"
 ROOMS = (
-    "data", "errors", "model", "builtin", "detect", "fit", "track", "regress", "evaluate", "render", "raster", "export",
+    "data", "errors", "model", "builtin", "detect", "fit", "track", "regress", "evaluate", "render", "raster", "view", "export",
     "formats", "io", "assets", "solve", "geometry.rotation", "geometry.camera", "geometry.similarity",
     "geometry.normals", "geometry.nearest", "geometry.landmark_sets",
     "pipeline", "pipeline_scan", "pipeline_track", "pipeline_person",
@@ -54,7 +54,8 @@ def example_page(script: Path) -> str:
     source = script.read_text(encoding="utf-8")
     summary = (ast.get_docstring(ast.parse(source)) or script.stem).split("\n")[0]
     title = script.stem[3:].replace("_", " ").capitalize()
-    return f"# {title}\n\n{summary}\n\n`examples/{script.name}`, see the [gallery](../gallery.md):\n\n```python\n{source}```\n"
+    head = f"# {title}\n\n{summary}\n\n`examples/{script.name}`, see the [gallery](../gallery.md):"
+    return f"{head}\n\n```python\n{source}```\n"
 
 
 def room_page(room: str) -> str:
