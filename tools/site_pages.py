@@ -15,8 +15,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flamehead"
 ROOMS = (
-    "data", "errors", "model", "builtin", "detect", "fit", "track", "regress", "evaluate", "render", "raster", "view", "export",
-    "formats", "io", "assets", "solve", "geometry.rotation", "geometry.camera", "geometry.similarity",
+    "data", "errors", "model", "builtin", "detect", "fit", "track", "regress", "evaluate", "render", "raster", "view",
+    "export", "formats", "io", "assets", "solve", "geometry.rotation", "geometry.camera", "geometry.similarity",
     "geometry.normals", "geometry.nearest", "geometry.landmark_sets",
     "pipeline", "pipeline_scan", "pipeline_track", "pipeline_person",
 )  # fmt: skip

@@ -50,7 +50,7 @@ def test_signatures_are_python():
     ("doc", "markdown"),
     [
         ("One line with a * star.", "One line with a \\* star."),
-        ("x.\n\nArgs:\n    a: first,\n        and more.\n    b: second.", "x.\n\n**Args**\n\n- `a`: first, and more.\n- `b`: second."),
+        ("x.\n\nArgs:\n    a: one,\n        more.\n    b: two.", "x.\n\n**Args**\n\n- `a`: one, more.\n- `b`: two."),
         ("x.\n\n    y = a * b", "x.\n\n```text\ny = a * b\n```"),
         ("x.\n\nExample:\n    >>> 1 + 1  # doctest: +SKIP\n    2", "x.\n\n**Example**\n\n```python\n>>> 1 + 1\n2\n```"),
         ("x.\n\n- one\n- two", "x.\n\n- one\n- two"),
