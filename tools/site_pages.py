@@ -283,3 +283,8 @@ def on_files(files: Any, *, config: Any) -> Any:
     for address, text in generated().items():
         files.append(File.generated(config, address, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Hook of mkdocs: GitHub wants `\\|` within code in tables, Python-Markdown shows the backslash."""
+    return re.sub(r"`[^`\n]*`", lambda code: code[0].replace("\\|", "|"), markdown)
