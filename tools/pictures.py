@@ -30,6 +30,7 @@ PICTURES = {
     "examples/11_register_a_scan.py": {"registered.png": "registered.png"},
     "examples/12_track_a_video.py": {"tracked.png": "tracked.png"},
     "examples/13_a_rig_for_other_programs.py": {"animation.png": "animation.png"},
+    "examples/14_arkit_curves.py": {"arkit.png": "arkit.png"},
     "tools/make_readme_pictures.py": {"hero.png": "hero.png", "demo.png": "demo.png"},
     "tools/make_rendering_pictures.py": {
         f"rendering_{name}.png": f"rendering_{name}.png" for name in ("lights", "maps", "draw")
