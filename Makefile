@@ -9,7 +9,7 @@ export OMP_NUM_THREADS := 1
 PARALLEL := -n 2 --dist loadfile
 OUT ?= demo
 
-.PHONY: demo test node triton check shapes browser base-test clean
+.PHONY: demo test node triton check shapes browser docs base-test clean
 
 demo: .venv/ready
 	env -u OMP_NUM_THREADS $(BIN)/flamehead demo --out $(OUT)
@@ -60,6 +60,10 @@ shapes: .venv/ready
 browser: .venv/ready
 	$(BIN)/python -m pytest -m browser tests
 
+# The documentation site into ./site; a broken link, anchor or picture, or a page that is not in the menu, stops it.
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 # The base package alone, without extras, on NumPy 2.
 base-test: .venv-base/ready
 	.venv-base/bin/python -m pytest $(PARALLEL) -m "not slow and not detect and not browser"
@@ -67,7 +71,7 @@ base-test: .venv-base/ready
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "flamehead needs Python 3.11 or newer; install it, or name it with make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev,docs]"
 	touch $@
 
 .venv-base/ready: pyproject.toml constraints-base.txt
@@ -77,4 +81,4 @@ base-test: .venv-base/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-base .node demo
+	rm -rf .venv .venv-base .node demo site

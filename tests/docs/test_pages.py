@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GENERATED = runpy.run_path(str(ROOT / "tools" / "site_pages.py"))["generated"]()
+"""Pages that are made while the site is built."""
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -67,6 +70,8 @@ def test_links_lead_somewhere(page):
         if link.startswith("https://"):
             continue
         path, _, anchor = link.partition("#")
+        if path in GENERATED:
+            continue
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{page.name}: {link}"
         # The site holds the docs folder only.
@@ -75,7 +80,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_is_in_the_menu():
-    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(r"[:-] (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in PAGES if page.name != "README.md")
 
 
