@@ -10,9 +10,11 @@ from flamehead.fit.landmark_model import (
     HeadState,
     bake,
     build_landmark_model,
+    compiled_landmarks,
     landmark_points,
     landmark_positions,
 )
+from flamehead.model import load_flame
 
 SEEDS = range(4)
 
@@ -130,3 +132,66 @@ def test_baking_freezes_coefficients_without_moving_landmarks(head, seed):
     none = replace(some, expression=np.zeros(0))
     np.testing.assert_allclose(landmark_points(rigid, none)[0], points, atol=1e-14)
     np.testing.assert_allclose(landmark_points(rigid, none)[1], jacobian[..., 18:], atol=1e-14)
+
+
+def flat_chain(arrays, rng):
+    """The same head with a longer chain of joints, and every joint in every landmark."""
+    weights = rng.dirichlet([1.0] * 5, len(arrays.template))
+    return replace(arrays, parents=(-1, 0, 1, 2, 3), skin_weights=weights)
+
+
+@pytest.fixture(scope="module")
+def heads(head):
+    """A random head, one with another chain, and the built-in one."""
+    rng = np.random.default_rng(11)
+    builtin = load_flame()
+    return {
+        "random": (head.arrays, random_embedding(rng, len(head.arrays.faces))),
+        "chain": (flat_chain(head.arrays, rng), random_embedding(rng, len(head.arrays.faces))),
+        "vertices": (head.arrays, head.embeddings["mediapipe478"]),
+        "builtin": (builtin.arrays, builtin.embeddings["mediapipe478"]),
+    }
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-4, 1.0])
+@pytest.mark.parametrize("baked", ["nothing", "identity", "all"])
+@pytest.mark.parametrize("name", ["random", "chain", "vertices", "builtin"])
+def test_compiled_landmarks_are_the_plain_ones(heads, name, baked, size):
+    arrays, embedding = heads[name]
+    rng = np.random.default_rng(3)
+    model, state = build_landmark_model(arrays, embedding, n_shape=12, n_expression=6), random_state(rng, 12, 6, size)
+    if baked == "identity":
+        model, state = bake(model, shape=state.shape), replace(state, shape=np.zeros(0))
+    elif baked == "all":
+        model = bake(model, shape=state.shape, expression=state.expression)
+        state = replace(state, shape=np.zeros(0), expression=np.zeros(0))
+    compiled = compiled_landmarks(model)
+    points, jacobian = landmark_points(model, state)
+    found, found_jacobian = landmark_points(compiled, state)
+    np.testing.assert_allclose(found, points, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found_jacobian, jacobian, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(landmark_positions(compiled, state), found)
+
+
+def test_a_compiled_model_is_evaluated_anew_once_it_is_baked(head):
+    rng = np.random.default_rng(4)
+    model = build_landmark_model(head.arrays, head.embeddings["ibug68"], n_shape=12, n_expression=6)
+    state = random_state(rng, 12, 6)
+    baked = bake(compiled_landmarks(model), shape=state.shape)
+    points = landmark_positions(baked, replace(state, shape=np.zeros(0)))
+    np.testing.assert_allclose(points, landmark_positions(model, state), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("angle", [1e-12, 1e-6, 0.9e-3, 1.1e-3, 0.3, 1.5, 2.09, 2.1, 3.0, np.pi - 1e-3, np.pi - 1e-6])
+def test_the_logarithm_undoes_the_exponential(angle):
+    for axis in np.random.default_rng(0).normal(size=(20, 3)):
+        r = angle * axis / np.linalg.norm(axis)
+        np.testing.assert_allclose(log(exp(r)), r, rtol=0, atol=2e-15 + 1e-14 * angle)
+
+
+def test_the_logarithm_of_a_half_turn_is_one_of_both():
+    for axis in np.random.default_rng(1).normal(size=(20, 3)):
+        r = np.pi * axis / np.linalg.norm(axis)
+        found = log(exp(r))
+        assert min(np.abs(found - r).max(), np.abs(found + r).max()) < 1e-7
+        np.testing.assert_allclose(exp(found), exp(r), rtol=0, atol=1e-12)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_erosion
 
 from flamehead.builtin.albedo_space import builtin_albedo
 from flamehead.data import Camera, Fit, FlameParams, Observation
@@ -111,6 +112,39 @@ def test_slopes_of_albedo_and_light(flame, surface, texture):
     behind = cost(state.albedo - step[:n], state.light - step[n:].reshape(3, 9).T)
     assert found.gradient @ step == pytest.approx((ahead - behind) / 2, rel=2e-2)
     assert np.linalg.eigvalsh(found.hessian).min() > -1e-3 * found.hessian.diagonal().max()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_slope_of_the_lens(flame, surface, texture, seed):
+    """The cost's derivative on skin of one colour, where pictures have no edges; on any skin, one step mends a lens."""
+    plain = TextureSpace(
+        np.full_like(texture.mean, 0.5), np.zeros((*texture.mean.shape[:2], 3, 0), np.float32), texture.uv
+    )
+    wide = face_surface(flame.arrays, np.arange(9976), n_shape=N_SHAPE, n_expression=N_EXPRESSION)
+    n = surface.model.columns.eyes.stop
+    for colors in (plain, texture):
+        truth = make_state(seed, colors.basis.shape[3])
+        term = level(picture(flame, wide, colors, truth, size=256), outlier=1e3)
+        inside = see(posed(flame, truth.head), surface, term, focal=500.0).inside
+        term = replace(term, allowed=binary_erosion(inside, iterations=12))
+        vertices = posed(flame, truth.head)
+
+        def lens(wrong, truth=truth):
+            return replace(truth, head=replace(truth.head, log_focal=truth.head.log_focal + wrong))
+
+        def cost(wrong, colors=colors, term=term, lens=lens, vertices=vertices):
+            return pixel_equations(lens(wrong), vertices, surface, colors, term, n_geometry=0)[0].cost
+
+        for wrong in (-0.01, 0.004):
+            found, _ = pixel_equations(lens(wrong), vertices, surface, colors, term, n_geometry=n, with_focal=True)
+            assert -found.gradient[-1] / found.hessian[-1, -1] == pytest.approx(-wrong, rel=0.1)
+            if colors is plain:
+                slope = (cost(wrong + 2e-3) - cost(wrong - 2e-3)) / 4e-3
+                assert found.gradient[-1] == pytest.approx(slope, rel=0.2)
+            without, _ = pixel_equations(lens(wrong), vertices, surface, colors, term, n_geometry=n)
+            np.testing.assert_array_equal(found.gradient[:-1], without.gradient)
+            np.testing.assert_array_equal(found.hessian[:-1, :-1], without.hessian)
+            np.testing.assert_allclose(found.hessian, found.hessian.T, rtol=0, atol=1e-4 * found.hessian.max())
 
 
 def test_slopes_of_a_turning_face():

@@ -4,6 +4,7 @@ Names and shapes come from the package's own table; a test compares it with the 
 FLAME's part of MICA's checkpoint is filled with the built-in head, so that meshes look like heads.
 """
 
+import functools
 import json
 import math
 import os
@@ -109,8 +110,14 @@ def deca_input():
     return (images("deca", 224, 7) / 255.0).astype(np.float32)
 
 
-def recipe_parts(network, seed=7):
+def recipe_parts(network):
     """A network's checkpoint by the recipe, as a dictionary of dictionaries, without FLAME's part."""
+    return {part: dict(entries) for part, entries in _recipe_parts(network).items()}
+
+
+@functools.lru_cache
+def _recipe_parts(network, seed=7):
+    """Drawn once: that takes seconds."""
     parts = {}
     for full, (shape, _) in layout(network).items():
         part, _, name = full.partition(".")
@@ -194,18 +201,23 @@ def random_generator():
 
 
 @pytest.fixture(scope="session")
-def mica_parts():
-    """MICA's checkpoint by the recipe, with the built-in head, small shape codes, and what training leaves behind."""
-    parts = calm(recipe_parts("MICA"), ("flameModel", "regressor.output"), scale=0.5)
-    parts["flameModel"] |= generator(builtin_model())
-    extra = {
+def left_behind():
+    """What training leaves in MICA's checkpoint."""
+    return {
         "opt": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-5}]},
         "validator": {"best": np.float64(1.5), "losses": np.arange(3.0), "counts": np.arange(2)},
         "epoch": 1,
         "global_step": 7,
         "batch_size": 8,
     }
-    return {"flameModel": parts["flameModel"], "arcface": parts["arcface"]} | extra
+
+
+@pytest.fixture(scope="session")
+def mica_parts(left_behind):
+    """MICA's checkpoint by the recipe, with the built-in head, small shape codes, and what training leaves behind."""
+    parts = calm(recipe_parts("MICA"), ("flameModel", "regressor.output"), scale=0.5)
+    parts["flameModel"] |= generator(builtin_model())
+    return {"flameModel": parts["flameModel"], "arcface": parts["arcface"]} | left_behind
 
 
 @pytest.fixture(scope="session")
@@ -231,6 +243,36 @@ def deca_file(deca_parts, tmp_path_factory):
     path = tmp_path_factory.mktemp("deca") / "deca_model.tar"
     torch.save(deca_parts, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def mica(mica_file):
+    """MICA, opened once; nothing in it changes."""
+    from flamehead.regress import load_mica
+
+    return load_mica(mica_file, engine="torch")
+
+
+@pytest.fixture(scope="session")
+def deca(deca_file):
+    """DECA with the built-in head, opened once; nothing in it changes."""
+    from flamehead.regress import load_deca
+
+    return load_deca(deca_file, engine="torch")
+
+
+def _hollow(network):
+    parts = {}
+    for full, (shape, dtype) in layout(network).items():
+        part, _, name = full.partition(".")
+        parts.setdefault(part, {})[name] = torch.zeros((), dtype=dtype).expand(shape)
+    return parts
+
+
+@pytest.fixture(scope="session")
+def hollow():
+    """A function from a network to its checkpoint's names and shapes around one shared zero: a small file."""
+    return _hollow
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,7 +3,9 @@
 import io
 import os
 import pickle
+import sys
 import tarfile
+import types
 import zipfile
 
 import numpy as np
@@ -12,21 +14,12 @@ import torch
 
 from flamehead.assets import user_cache_folder
 from flamehead.errors import AssetNotFound, InputError, UnsafeFile
-from flamehead.regress import read_weights
+from flamehead.regress import check_checkpoint, read_weights
 from flamehead.regress._layout import layout
 
 
 def _copies():
     return sorted((user_cache_folder() / "checkpoints").glob("*"))
-
-
-def _hollow(network):
-    """The right names and shapes around one shared zero: a small file."""
-    parts = {}
-    for full, (shape, dtype) in layout(network).items():
-        part, _, name = full.partition(".")
-        parts.setdefault(part, {})[name] = torch.zeros((), dtype=dtype).expand(shape)
-    return parts
 
 
 def _refused(path, network, *words, kind=InputError):
@@ -42,27 +35,31 @@ def _refused(path, network, *words, kind=InputError):
 def _same(weights, parts):
     for name, value in weights.tensors.items():
         part, _, key = name.partition(".")
-        torch.testing.assert_close(value, parts[part][key], rtol=0, atol=0)
+        assert value.dtype == parts[part][key].dtype and torch.equal(value, parts[part][key])
     assert set(weights.tensors) == set(layout(weights.network))
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_both_containers_hold_the_same_numbers(tmp_path, deca_parts, zipped):
-    path = tmp_path / "deca_model.tar"
-    torch.save(deca_parts, path, _use_new_zipfile_serialization=zipped)
+def test_both_containers_hold_the_same_numbers(tmp_path, deca_parts, deca_file, zipped):
+    path = deca_file
+    if not zipped:
+        path = tmp_path / "deca_model.tar"
+        torch.save(deca_parts, path, _use_new_zipfile_serialization=False)
     _same(read_weights(path, "DECA", cached=False), deca_parts)
 
 
-def test_what_training_left_behind_does_no_harm(tmp_path, mica_file, mica_parts):
+def test_what_training_left_behind_does_no_harm(tmp_path, hollow, left_behind):
+    path, parts = tmp_path / "mica.tar", hollow("MICA") | left_behind
+    torch.save(parts, path)
     with pytest.raises(pickle.UnpicklingError):
-        torch.load(mica_file, weights_only=True)
-    _same(read_weights(mica_file, "MICA", cached=False), mica_parts)
+        torch.load(path, weights_only=True)
+    _same(read_weights(path, "MICA", cached=False), parts)
 
 
 @pytest.mark.parametrize("core", [b"numpy.core.", b"numpy._core."])
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_numpy_of_either_age_may_have_written_it(tmp_path, core, zipped):
-    parts = _hollow("DECA") | {"validator": {"loss": np.float64(2.0), "all": np.arange(3.0)}}
+def test_numpy_of_either_age_may_have_written_it(tmp_path, hollow, core, zipped):
+    parts = hollow("DECA") | {"validator": {"loss": np.float64(2.0), "all": np.arange(3.0)}}
     buffer = io.BytesIO()
     torch.save(parts, buffer, _use_new_zipfile_serialization=zipped)
     path = tmp_path / "deca_model.tar"
@@ -87,7 +84,9 @@ def _rewritten(buffer, core):
     return out.getvalue()
 
 
-def test_the_copy_is_made_once_and_used_again(tmp_path, deca_file, deca_parts, monkeypatch):
+def test_the_copy_is_made_once_and_used_again_unless_it_is_damaged(
+    tmp_path, deca_file, deca_parts, caplog, monkeypatch
+):
     monkeypatch.setenv("FLAMEHEAD_CACHE", str(tmp_path))
     first = read_weights(deca_file, "DECA")
     (copy,) = _copies()
@@ -99,21 +98,19 @@ def test_the_copy_is_made_once_and_used_again(tmp_path, deca_file, deca_parts, m
     assert again.source == str(deca_file)
     _same(read_weights(copy, "DECA"), deca_parts)
     _refused(copy, "MICA", "DECA checkpoint")
-
-
-def test_a_damaged_copy_is_made_again(tmp_path, deca_file, deca_parts, caplog, monkeypatch):
+    monkeypatch.undo()
     monkeypatch.setenv("FLAMEHEAD_CACHE", str(tmp_path))
-    read_weights(deca_file, "DECA")
-    (copy,) = _copies()
     copy.write_bytes(copy.read_bytes()[:1000])
     _same(read_weights(deca_file, "DECA"), deca_parts)
     assert "making it again" in caplog.text and copy.stat().st_size > 10**8
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, deca_file, deca_parts, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, hollow, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("FLAMEHEAD_CACHE", str(tmp_path / "file"))
-    _same(read_weights(deca_file, "DECA"), deca_parts)
+    path, parts = tmp_path / "deca_model.tar", hollow("DECA")
+    torch.save(parts, path)
+    _same(read_weights(path, "DECA"), parts)
 
 
 class _Evil:
@@ -125,9 +122,9 @@ class _Evil:
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_nothing_is_executed(tmp_path, zipped):
+def test_nothing_is_executed(tmp_path, hollow, zipped):
     path, target = tmp_path / "mica.tar", tmp_path / "executed"
-    torch.save(_hollow("MICA") | {"opt": _Evil(target)}, path, _use_new_zipfile_serialization=zipped)
+    torch.save(hollow("MICA") | {"opt": _Evil(target)}, path, _use_new_zipfile_serialization=zipped)
     _refused(path, "MICA", "mkdir", "nothing in it was executed", kind=UnsafeFile)
     assert not target.exists()
 
@@ -141,11 +138,13 @@ def test_a_plain_pickle_of_evil_is_refused(tmp_path):
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.9999])
-def test_truncated_files(tmp_path, deca_parts, share, zipped):
-    path = tmp_path / "deca_model.tar"
-    torch.save(deca_parts, path, _use_new_zipfile_serialization=zipped)
+def test_truncated_files(tmp_path, hollow, share, zipped):
+    path, parts = tmp_path / "deca_model.tar", hollow("DECA")
+    # Weights enough that most cuts fall into them.
+    parts["D_detail"]["l1.0.weight"] = torch.rand(8192, 181)
+    torch.save(parts, path, _use_new_zipfile_serialization=zipped)
     os.truncate(path, int(path.stat().st_size * share))
-    _refused(path, "DECA", "download it again")
+    _refused(path, "DECA", "download it again", *(["it is cut short"] if zipped else []))
 
 
 def test_flipped_bits_in_the_weights(tmp_path, deca_file):
@@ -164,8 +163,30 @@ def test_the_wrong_network(tmp_path, deca_file, mica_file):
     _refused(other, "MICA", "is no MICA checkpoint", "'state_dict'")
 
 
-def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path):
-    path, parts = tmp_path / "deca_model.tar", _hollow("DECA")
+def test_related_networks_are_known_by_name(tmp_path):
+    """The prefixes of SMIRK's flat file and of EMOCA's run folders."""
+    zero = torch.zeros(2)
+    smirk, emoca = tmp_path / "SMIRK_em1.pt", tmp_path / "emoca.ckpt"
+    torch.save({"smirk_encoder.pose_encoder.pose_cam_layers.0.weight": zero, "smirk_generator.x": zero}, smirk)
+    torch.save({"state_dict": {"deca.E_flame.layers.0.bias": zero, "deca.E_expression.layers.0.bias": zero}}, emoca)
+    for path, word in ((smirk, "checkpoint of SMIRK"), (emoca, "checkpoint of EMOCA")):
+        for network in ("MICA", "DECA"):
+            sentence = _refused(path, network, word, f"pass the {network} checkpoint")
+            with pytest.raises(InputError) as caught:
+                check_checkpoint(path, network)
+            assert str(caught.value) == sentence
+    # Its own files hold the configuration as objects.
+    library = types.ModuleType("omegaconf.dictconfig")
+    library.DictConfig = type("DictConfig", (), {"__module__": library.__name__})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+        patch.setitem(sys.modules, library.__name__, library)
+        torch.save({"state_dict": {}, "hyper_parameters": library.DictConfig()}, emoca)
+    _refused(emoca, "DECA", "EMOCA", "nothing in it was executed", kind=UnsafeFile)
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path, hollow):
+    path, parts = tmp_path / "deca_model.tar", hollow("DECA")
 
     def refused(change, *words):
         changed = {part: dict(entries) for part, entries in parts.items()}

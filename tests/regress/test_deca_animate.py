@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from flamehead import load_flame
 from flamehead.data import Observation
 from flamehead.errors import AssetNotFound, InputError
 from flamehead.formats import DecaCodes, read_deca, write_deca
 from flamehead.io import load_params
-from flamehead.regress import animate, builtin_deca_assets, decode, encode, load_deca, read_frames, save_animation
+from flamehead.regress import animate, builtin_deca_assets, decode, encode, read_frames, save_animation
 from flamehead.regress.deca_photo import in_photo, photo_pictures
 
 
@@ -22,11 +21,6 @@ def codes_of(seed, batch=()):
         return 0.3 * torch.randn(*batch, *size, generator=generator)
 
     return DecaCodes(draw(100), draw(50), draw(50), draw(6), draw(3), draw(9, 3), draw(128))
-
-
-@pytest.fixture(scope="module")
-def deca(deca_file):
-    return load_deca(deca_file, flame=load_flame(), force=True)
 
 
 @pytest.fixture(scope="module")

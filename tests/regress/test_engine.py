@@ -43,7 +43,7 @@ class Fake:
 @pytest.fixture
 def handed_over(monkeypatch):
     """Pretend that both packages are there; gives what the sessions will be off by, and those that were opened."""
-    seen = SimpleNamespace(off=0.0, sessions=[], exports=0, net=None)
+    seen = SimpleNamespace(place="here", off=0.0, sessions=[], exports=0, net=None)
 
     def export(net, _example, file):
         seen.net, seen.exports = net, seen.exports + 1
@@ -56,13 +56,14 @@ def handed_over(monkeypatch):
     monkeypatch.setattr(_engine.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(_engine, "_export", export)
     monkeypatch.setattr(_engine, "_open", opened)
+    monkeypatch.setattr(_engine, "_place", lambda: seen.place)
     monkeypatch.setattr(_engine, "_refused", _without_times(_engine._refused))
     return seen
 
 
 def _without_times(refused):
     """Times of a fake tell nothing."""
-    return lambda found: refused(found | {"onnxruntime": 0.0, "torch": 1.0})
+    return lambda found: refused(found | {"onnxruntime": [0.0, 0.0], "torch": [1.0, 1.0]})
 
 
 def test_a_network_is_handed_over_once_and_opened_again(net, handed_over, cache):
@@ -92,8 +93,22 @@ def test_outputs_that_differ_are_never_used(net, handed_over, caplog):
 
 
 def test_what_is_slower_than_torch_is_never_used():
-    assert _engine._refused({"difference": 1e-6, "torch": 0.1, "onnxruntime": 0.2}) == "it takes 200 ms, torch 100 ms"
-    assert not _engine._refused({"difference": 1e-6, "torch": 0.2, "onnxruntime": 0.1})
+    same = {"difference": 1e-6, "torch": [0.1, 0.4]}
+    assert _engine._refused(same | {"onnxruntime": [0.2, 0.2]}) == "it takes 200 ms, torch 100 ms"
+    assert _engine._refused(same | {"onnxruntime": [0.05, 0.5]}) == "it takes 500 ms, torch 400 ms"
+    assert not _engine._refused(same | {"onnxruntime": [0.1, 0.3]})
+
+
+def test_the_verdict_holds_for_one_machine_and_number_of_threads(net, handed_over, cache, monkeypatch):
+    measured = []
+    compared = _engine._compared
+    monkeypatch.setattr(_engine, "_compared", lambda *things: measured.append(1) or compared(*things))
+    for place, wanted in (("here", 1), ("here", 1), ("another machine", 2), ("another machine", 2)):
+        handed_over.place = place
+        assert quick(net, EXAMPLE, name="tiny").session is not None
+        assert len(measured) == wanted and handed_over.exports == 1
+    next(cache.glob("*.json")).write_text("half a verd")
+    assert quick(net, EXAMPLE, name="tiny").session is not None and len(measured) == 3
 
 
 def test_a_failure_leaves_nothing_behind_and_torch_does_the_work(net, handed_over, cache, monkeypatch, caplog):

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import flamehead.cli
 from flamehead import load_flame
+from flamehead.cli.track import TrackVideo, _identity
+from flamehead.data import Observation
 from flamehead.errors import InputError
 from flamehead.io import load_params, read_image
 from flamehead.pipeline import fit_seen, see_image
-from flamehead.regress import check_release, encode, identify, load_deca, load_mica, start_of
+from flamehead.pipeline_track import FoundIdentity
+from flamehead.regress import check_release, encode, identify, identity_code, start_of
 
 PORTRAIT = Path(flamehead.cli.__file__).parent / "demo_data" / "astronaut.jpg"
 
@@ -55,10 +59,9 @@ def test_codes_drive_flame_2020_and_nothing_else():
 
 
 @pytest.mark.detect
-def test_the_start_is_what_the_networks_say(mica_file, deca_file):
+def test_the_start_is_what_the_networks_say(mica, deca):
     seen = see_image(PORTRAIT)
     photo = read_image(PORTRAIT)
-    mica, deca = load_mica(mica_file), load_deca(deca_file)
     start = start_of(mica, photo, seen.observation)
     np.testing.assert_array_equal(start.shape, identify(mica, photo, seen=seen.observation).shape)
     assert not start.expression.numel() and not start.jaw.any()
@@ -71,7 +74,7 @@ def test_the_start_is_what_the_networks_say(mica_file, deca_file):
 
 @pytest.mark.detect
 @pytest.mark.parametrize("init", ["mica", "deca"])
-def test_fit_begins_with_the_code(run, mica_file, deca_file, tmp_path, init):
+def test_fit_begins_with_the_code(run, mica_file, deca_file, mica, deca, tmp_path, init):
     checkpoint = {"mica": mica_file, "deca": deca_file}[init]
     arguments = ("fit", PORTRAIT, "--init", init, "--checkpoint", checkpoint, "--force")
     code, _, err = run(*arguments, "--out", tmp_path / "out")
@@ -84,7 +87,7 @@ def test_fit_begins_with_the_code(run, mica_file, deca_file, tmp_path, init):
     assert (code, out, err) == (0, "", "")
     firm, free = (load_params(tmp_path / name / "params.npz").params.shape for name in ("firm", "out"))
     seen = see_image(PORTRAIT)
-    network = load_mica(mica_file) if init == "mica" else load_deca(deca_file)
+    network = mica if init == "mica" else deca
     believed = start_of(network, seen.photo, seen.observation).shape
     torch.testing.assert_close(firm[: len(believed)].float(), believed, rtol=0, atol=0.01)
     assert (free[: len(believed)] - believed).abs().max() > 0.05
@@ -109,3 +112,44 @@ def test_wrong_words_are_one_sentence_and_leave_nothing_behind(run, deca_file, m
         code, _, err = run(*arguments)
         assert code == wanted and words in err and err.count("\n") == 1, err
     assert not out.exists()
+
+
+def test_a_track_believes_the_median_of_the_keyframes(mica, mica_file, tmp_path):
+    command = TrackVideo(PORTRAIT, tmp_path / "out", identity_from="mica", checkpoint=mica_file, identity_weight=3.0)
+    with pytest.raises(InputError, match="is another model, to which its identities do not apply"):
+        _identity(command, like_nobody())
+    found = _identity(dataclasses.replace(command, force=True), like_nobody())
+    assert isinstance(found, FoundIdentity) and "weight 3" in found.name
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 64, 80, 3), dtype=np.uint8)
+    points = rng.uniform(10, 50, (3, 478, 2))
+    prior = found.find(images, points)
+    codes = [
+        identity_code(mica, image / np.float32(255), Observation(places, "mediapipe478", (80, 64)))
+        for image, places in zip(images, points, strict=True)
+    ]
+    np.testing.assert_allclose(prior.shape, np.median(codes, axis=0), atol=1e-6)
+    assert prior.weight == 3.0 and np.ptp(codes, axis=0).max() > 0
+
+
+def like_nobody():
+    """The built-in head with a basis of its own."""
+    own = load_flame()
+    arrays = dataclasses.replace(own.arrays, shape_basis=-own.arrays.shape_basis, source="my.pkl")
+    return type(own)(arrays, embeddings=own.embeddings, contour=own.contour_table)
+
+
+@pytest.mark.parametrize("command", ["fit", "track", "encode", "identity"])
+def test_a_wrong_checkpoint_is_told_before_slow_work(run, mica_file, deca_file, tmp_path, monkeypatch, command):
+    def slow(*_arguments, **_options):
+        raise AssertionError("slow work began")
+
+    monkeypatch.setattr("flamehead.cli._prepare.compile_kernels", slow)
+    monkeypatch.setattr("flamehead.model.load_flame", slow)
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    source = tmp_path if command == "track" else tmp_path / "0.png"
+    network = {"fit": ("--init", "mica", "--force"), "track": ("--identity-from", "mica", "--force")}
+    wrong = mica_file if command == "encode" else deca_file
+    out = tmp_path / "out"
+    code, _, err = run(command, source, "--out", out, "--checkpoint", wrong, *network.get(command, ()))
+    assert code == 1 and err.count("\n") == 1 and "checkpoint (it holds" in err and not out.exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flamehead.errors import InputError
-from flamehead.render import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
+from flamehead.render import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics, turn_light
 
 
 def directions(*batch: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -90,3 +90,15 @@ def test_the_number_of_threads_does_not_change_a_bit():
 def test_wrong_shapes_get_one_sentence():
     with pytest.raises(InputError, match=r"\(\.\.\., 9, 3\)"):
         harmonic_light(torch.zeros(4, 3), torch.zeros(3, 9))
+
+
+def test_turned_light_is_the_same_light_in_another_frame():
+    from flamehead.geometry.rotation import exp
+
+    generator = torch.Generator().manual_seed(4)
+    light, vectors = torch.randn(6, 9, 3, generator=generator), torch.randn(6, 3, generator=generator)
+    normals = torch.nn.functional.normalize(torch.randn(6, 80, 3, generator=generator), dim=-1)
+    rotation = exp(vectors)
+    got, wanted = harmonic_light(normals, turn_light(light, rotation)), harmonic_light(normals @ rotation.mT, light)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(turn_light(turn_light(light, rotation), rotation.mT), light, atol=1e-5, rtol=1e-5)

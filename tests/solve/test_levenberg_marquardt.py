@@ -5,7 +5,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from flamehead.errors import InputError
-from flamehead.solve import LOSSES, RobustBlock, cauchy, geman_mcclure, huber, levenberg_marquardt
+from flamehead.solve import (
+    LOSSES,
+    NormalEquations,
+    RobustBlock,
+    cauchy,
+    geman_mcclure,
+    huber,
+    levenberg_marquardt,
+    minimize_normal_equations,
+)
 
 
 def rosenbrock(x):
@@ -202,3 +211,37 @@ def test_singular_jacobians_find_a_minimum(damping):
 def test_a_jacobian_of_the_wrong_shape_is_named():
     with pytest.raises(InputError, match=r"shape \(2, 3\) for 4 residuals"):
         levenberg_marquardt(lambda x: (np.ones(4), np.ones((2, 3))), np.zeros(3), retract=np.add)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_last_step_that_means_nothing_is_taken_unseen(seed):
+    rng = np.random.default_rng(seed)
+    jacobian, offset = rng.normal(size=(30, 6)), rng.normal(size=30)
+    truth, seen = np.linalg.lstsq(jacobian, offset, rcond=None)[0], []
+
+    def equations(x):
+        seen.append(x)
+        r = jacobian @ x - offset
+        return NormalEquations(0.5 * float(r @ r), jacobian.T @ jacobian, jacobian.T @ r)
+
+    start = truth + 0.01 * rng.normal(size=6)
+    gain = equations(start).cost - equations(truth).cost
+    for enough, evaluations in ((2 * gain, 1), (0.5 * gain, 2)):
+        seen.clear()
+        found = minimize_normal_equations(
+            equations, start, retract=np.add, damping=1e-12, unseen_decrease=enough, max_iterations=1
+        )
+        np.testing.assert_allclose(found.state, truth, rtol=0, atol=1e-8)
+        assert len(seen) == evaluations and (enough < gain or found.status.converged)
+
+
+def test_no_step_is_taken_unseen_unless_wanted():
+    """At the minimum the promised decrease is nothing, and still the default looks where it goes."""
+    seen = []
+
+    def equations(x):
+        seen.append(x)
+        return NormalEquations(1.0 + 0.5 * float(x @ x), np.eye(2), x)
+
+    found = minimize_normal_equations(equations, np.array([1.0, 2.0]), retract=np.add, damping=1e-12)
+    assert found.status.converged and any(x is found.state for x in seen)

@@ -19,6 +19,7 @@ __all__ = ["is_checkpoint_zip", "is_legacy_checkpoint", "read_checkpoint"]
 
 _MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """torch's magic number as a pickle writes it, near the start of its files before the zip layout."""
+_ZIP = b"PK\x03\x04"
 _MOST_BYTES = 2**25
 """Of the pickle with the names; the weights lie elsewhere."""
 _MOST_TENSORS = 100_000
@@ -86,6 +87,9 @@ def _pickled(path: StrPath) -> tuple[bytes, int]:
         return data, 0
     with Path(path).open("rb") as stream:
         data = stream.read(_MOST_BYTES)
+    if data.startswith(_ZIP):
+        # The list of a zip file's members stands at its end.
+        raise InputError(f"{path} is not a whole checkpoint (it is cut short); {_AGAIN}.")
     position = 0
     try:
         # Magic number, protocol and system come first.
@@ -94,7 +98,8 @@ def _pickled(path: StrPath) -> tuple[bytes, int]:
             machine.run()
             position = machine.position
     except (Damaged, Refused) as error:
-        raise InputError(f"{path} is not a whole checkpoint (it {error}); {_AGAIN}.") from error
+        what = f"asks for {error}" if isinstance(error, Refused) else error
+        raise InputError(f"{path} is not a whole checkpoint (it {what}); {_AGAIN}.") from error
     return data, position
 
 

@@ -53,7 +53,9 @@ def check_init(
 
     Raises:
         UsageError: options that belong together are not together.
-        InputError: the weight is not positive, or the built-in head was not forced.
+        InputError: the weight is not positive, the built-in head was not forced, or the checkpoint is
+            another network's.
+        AssetNotFound, UnsafeFile: as `check_checkpoint`.
     """
     if init is None:
         given = [("--checkpoint", checkpoint), ("--identity-weight", weight), ("--force", force or None)]
@@ -69,6 +71,9 @@ def check_init(
             f"{init.upper()}'s codes are for FLAME 2020 and would make the built-in head look like somebody else; pass "
             "FLAME 2020 with --model, or --force to use them all the same."
         )
+    from flamehead.regress import check_checkpoint
+
+    check_checkpoint(checkpoint, "MICA" if init == "mica" else "DECA")
 
 
 _FILES = {"mica": "mica.tar", "deca": "deca_model.tar"}
@@ -85,8 +90,10 @@ def open_beginning(init: Init, checkpoint: Path, weight: float | None, *, flame:
 
     if init == "deca":
         warnings = check_release(flame, "DECA", force=force)
-        return Beginning(load_deca(checkpoint, flame=flame, force=force), init, checkpoint, weight, warnings)
+        return Beginning(
+            load_deca(checkpoint, flame=flame, force=force, engine="torch"), init, checkpoint, weight, warnings
+        )
     # MICA's checkpoint holds FLAME 2020, so that the model itself is compared and its release need not be known.
-    mica = load_mica(checkpoint, flame=flame, force=force)
+    mica = load_mica(checkpoint, flame=flame, force=force, engine="torch")
     warnings = () if not force else check_release(flame, "MICA", force=True)
     return Beginning(mica, init, checkpoint, _MICA_WEIGHT if weight is None else weight, warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from flamehead.cli._exported import Exported, surface_of
+from flamehead.cli._export_opened import Opened, Written, surface_of
 
 if TYPE_CHECKING:
     from flamehead.cli.export import Export
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 __all__ = ["write_obj", "write_ply"]
 
 
-def write_obj(command: Export, found: Exported) -> list[Path]:
+def write_obj(command: Export, found: Opened, out: Path) -> Written:
     """A folder of OBJ files with texture coordinates."""
-    return _write(command, found, "obj")
+    return _write(command, found, out, "obj")
 
 
-def write_ply(command: Export, found: Exported) -> list[Path]:
+def write_ply(command: Export, found: Opened, out: Path) -> Written:
     """A folder of PLY files with vertex colours."""
-    return _write(command, found, "ply")
+    return _write(command, found, out, "ply")
 
 
-def _write(command: Export, found: Exported, kind: Literal["obj", "ply"]) -> list[Path]:
+def _write(command: Export, found: Opened, out: Path, kind: Literal["obj", "ply"]) -> Written:
     from flamehead.export import write_sequence
 
-    write_sequence(
-        command.out,
+    count = write_sequence(
+        out,
         found.flame,
         found.params,
         kind=kind,
@@ -36,4 +36,4 @@ def _write(command: Export, found: Exported, kind: Literal["obj", "ply"]) -> lis
         offsets=found.offsets,
         uv_map=surface_of(command, found) if kind == "obj" else None,
     )
-    return [command.out]
+    return Written(out, count=count)

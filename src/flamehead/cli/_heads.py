@@ -41,10 +41,14 @@ def open_flame(model: Path | None, *, variant: FlameVariant = "unknown", quiet: 
 
 
 def open_saved(path: Path, flame: Flame) -> SavedFit:
-    """A saved fit that belongs to the model."""
-    from flamehead.formats import check_fingerprint
-    from flamehead.io import load_params
+    """A saved fit that belongs to the model, or the heads of a track where a folder or a VHAP npz is named."""
+    from flamehead.formats import check_fingerprint, is_track, open_track
+    from flamehead.io import SavedFit, is_track_file, load_params
 
+    if is_track(path) and not is_track_file(path):
+        track = open_track(path, flame)
+        said = " ".join((f"{len(track)} frames of {path}.", *track.warnings))
+        return SavedFit(track.params, track.camera, track.fingerprint, flame.arrays.source, said, format_version=2)
     saved = load_params(path)
     try:
         check_fingerprint(saved, flame)
@@ -111,10 +115,9 @@ def load_texture(texture: str, flame: Flame, uv: Path | None) -> UvMap:
     if texture == "mean":
         if not is_builtin(flame):
             raise InputError("Only the built-in head has a texture of its own; give FLAME_texture.npz or a picture.")
-        from flamehead.builtin.albedo_space import builtin_albedo, decode
+        from flamehead.export import built_in_texture
 
-        albedo = builtin_albedo()
-        return UvMap(albedo.uv, albedo.uv_faces, decode(albedo, []))  # pyright: ignore[reportArgumentType]
+        return built_in_texture()
     path = Path(texture)
     if path.suffix.lower() == ".npz":
         from flamehead.assets import read_texture

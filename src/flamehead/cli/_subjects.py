@@ -215,6 +215,10 @@ def _swept(command: Render, flame: Flame, params: FlameParams, name: str) -> Fla
 def _is_saved(path: Path) -> bool:
     """Whether a file holds parameters rather than a mesh."""
     if path.is_dir():
+        from flamehead.formats import is_track
+
+        if is_track(path):
+            return True
         raise InputError(f"Cannot draw {path}, it is a folder; name a params.npz or a mesh in it.")
     if path.suffix.lower() == ".npz":
         return True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from flamehead._timed import timed
+from flamehead.cli._outputs import check_folder
 from flamehead.cli._photos import device_of, each_photo, engine_for, open_model, photos_in, see_photo
 from flamehead.errors import InputError
 
@@ -71,6 +72,11 @@ class EncodePhotos:
             raise InputError("--turn belongs to --animate; name a folder of codes with it, or leave it out.")
         if not 0 < self.fps <= 100:
             raise InputError(f"The frame rate is {self.fps}; give frames per second from above 0 to 100.")
+        from flamehead.regress import check_checkpoint
+
+        # What is wrong with a file is said before kernels are compiled and the built-in head is made.
+        check_folder(self.out)
+        check_checkpoint(self.checkpoint, "DECA")
         frames = None if self.animate is None else _frames(self.animate)
         deca, assets = self._open(len(photos))
         source = None if self.transfer is None else _encode(deca, self.transfer, None)

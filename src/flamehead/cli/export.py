@@ -3,81 +3,98 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import tyro
 
+from flamehead.cli._export_arkit import write_arkit
+from flamehead.cli._export_html import write_html
+from flamehead.cli._export_opened import Opened, Written, open_result
+from flamehead.cli._export_options import (
+    ArkitOptions,
+    DataSetOptions,
+    HtmlOptions,
+    RigOptions,
+    SurfaceOptions,
+    TrackOptions,
+)
 from flamehead.cli._export_rigs import write_blender, write_gltf, write_usd
 from flamehead.cli._export_sequences import write_obj, write_ply
-from flamehead.cli._exported import Exported, open_exported
+from flamehead.cli._export_tracks import (
+    write_flashavatar,
+    write_gaussian_avatars,
+    write_insta,
+    write_metrical,
+    write_track,
+    write_vhap,
+)
 from flamehead.cli._outputs import check_file, check_folder, check_not_read
-from flamehead.cli._usage import FlameVariant, check_variant
+from flamehead.cli._usage import FlameVariant, UsageError, check_variant
 from flamehead.errors import InputError, check_choice
 
-__all__ = ["Export"]
+__all__ = ["FORMATS", "Export", "Format"]
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write a fit or a track for other programs.
+    """Write a fit or a track for other programs, or another program's result for flamehead.
 
-    gltf: a rig in one .glb, for Blender, three.js, Unity, Unreal. blender: that and a script that opens it. usd: a rig
-    with usd-core. obj, ply: a folder with a mesh per frame.
+    Animation and games: gltf (a rig in one .glb), blender (that and a script that opens it), usd (a rig), obj and ply
+    (a mesh per frame), arkit (52 coefficients as a Live Link Face table).
+
+    To show it: html (one page for any browser).
+
+    Avatars and trackers, from a track and its video: metrical (the folder of metrical-tracker), insta, flashavatar,
+    gaussian-avatars (the data set that VHAP exports), vhap (its npz).
+
+    From other programs: track (a track.npz).
     """
 
-    result: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RESULT")]]
-    """A params.npz or track.npz, or the folder that holds it."""
-    to: Annotated[str, tyro.conf.arg(metavar="blender|gltf|obj|ply|usd")]
-    """What to write."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE|DIR", aliases=["-o"])]
-    """Where to: a file for gltf (.glb) and usd (.usdz, .usdc, .usda), a folder for the others."""
+    result: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="RESULT")]] = None
+    """A params.npz or track.npz, or its folder; a folder of metrical-tracker or VHAP; by default the mean head."""
+    to: Annotated[str | None, tyro.conf.arg(metavar="FORMAT")] = None
+    """arkit, blender, flashavatar, gaussian-avatars, gltf, html, insta, metrical, obj, ply, track, usd, or vhap."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR", aliases=["-o"])] = None
+    """Where to: a file for arkit (.csv), gltf (.glb), html, usd (.usdz, .usdc, .usda), track and vhap (.npz), a folder
+    for the others."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
+    """Frames per second of heads without times, 25 by default; a track.npz knows its own times."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A licensed FLAME file; by default the built-in head."""
     flame_variant: FlameVariant = "unknown"
     """The release of the model, where its file does not say it."""
-    texture: Annotated[str | None, tyro.conf.arg(metavar="FILE|mean|none")] = None
-    """A picture, FLAME_texture.npz, `mean` of the built-in head, or `none`; by default that of a photometric fit, else
-    the built-in head's."""
-    uv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """An OBJ mesh with the texture coordinates of a licensed model."""
-    rest: bool = False
-    """Rigs: the person at rest in the origin, without the result's pose, expression and animation."""
-    expressions: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Rigs: how many expression components are morph targets; by default the named ones, or 50 of a licensed model."""
-    no_correctives: bool = False
-    """Rigs: leave out the pose correctives, for programs that cannot drive them."""
-    fps: float = 25.0
-    """Frames per second of a params.npz with several heads; a track knows its own times."""
+    force: bool = False
+    """Use another model than the one that RESULT was made with."""
     quiet: bool = False
     """Print nothing but errors."""
+    surface: SurfaceOptions = field(default_factory=SurfaceOptions)
+    rig: RigOptions = field(default_factory=RigOptions)
+    html: HtmlOptions = field(default_factory=HtmlOptions)
+    arkit: ArkitOptions = field(default_factory=ArkitOptions)
+    data_set: DataSetOptions = field(default_factory=DataSetOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
 
     def run(self) -> int:
-        check_choice("--to", self.to, FORMATS)
-        target = FORMATS[self.to]
-        if target.suffixes:
-            if self.out.suffix.lower() not in target.suffixes:
-                wanted = ", ".join(target.suffixes)
-                raise InputError(
-                    f"Cannot write {self.out}: the suffix is {self.out.suffix!r}, and --to {self.to} wants {wanted}."
-                )
-            check_file(self.out)
-        else:
-            check_folder(self.out)
-        check_not_read(self.out, [self.result, self.model, self.uv], what="a file that this command reads")
-        check_variant(self.flame_variant, self.model)
-        if not (math.isfinite(self.fps) and self.fps > 0):
-            raise InputError(f"--fps is {self.fps}; give a positive number of frames per second.")
-        written = target.write(self, open_exported(self))
-        for path in written:
-            if not self.quiet:
-                print(f"Wrote {path}")
+        target, out = _checked(self)
+        found = open_result(self)
+        if target.needs_track and found.track is None:
+            raise InputError(
+                f"--to {self.to} needs a track, and {self.result or 'the mean head'} is none; follow a video with "
+                "`flamehead track VIDEO --out DIR` and export DIR."
+            )
+        done = target.write(self, found, out)
+        if not self.quiet:
+            for sentence in (*found.notes, *done.notes):
+                print(f"flamehead: warning: {sentence}", file=sys.stderr)
+            print("\n".join(done.sentences()))
         return 0
 
 
-Writer: TypeAlias = Callable[[Export, Exported], list[Path]]
+Writer: TypeAlias = Callable[[Export, Opened, Path], Written]
 
 
 @dataclass(frozen=True)
@@ -85,15 +102,92 @@ class Format:
     """One word of `--to`."""
 
     write: Writer
-    """Writes to `command.out` and returns what it wrote."""
+    """Writes to the path and says what it wrote."""
+    example: str
+    """A good name for the file or folder."""
     suffixes: tuple[str, ...] = ()
     """Of the one file; empty for a folder."""
+    options: tuple[str, ...] = ()
+    """Names of the options in the groups of `Export` that it takes."""
+    needs_track: bool = False
+    """Whether a fit is not enough."""
 
+
+_GROUPS = ("surface", "rig", "html", "arkit", "data_set", "track")
+_SURFACE = ("texture", "uv")
+_RIG = (*_SURFACE, "rest", "expressions", "no_correctives")
+_CUT = ("size", "bbox_scale")
+_DATA = ("source", "overwrite", *_CUT)
+_MASK = ("mask_grow", "mask_feather")
+_METRICAL = (*_DATA, "whole", "centered_principal_point", "no_pictures")
+_FLASHAVATAR = ("source", "overwrite", "bbox_scale", *_MASK, "name")
+_INSTA = (*_DATA, *_MASK, "whole", "test_frames")
 
 FORMATS: dict[str, Format] = {
-    "blender": Format(write_blender),
-    "gltf": Format(write_gltf, (".glb",)),
-    "obj": Format(write_obj),
-    "ply": Format(write_ply),
-    "usd": Format(write_usd, (".usdz", ".usdc", ".usda", ".usd")),
+    "arkit": Format(write_arkit, "head.csv", (".csv",), ("ridge", "smoothness")),
+    "blender": Format(write_blender, "head", options=_RIG),
+    "flashavatar": Format(write_flashavatar, "head", options=_FLASHAVATAR, needs_track=True),
+    "gaussian-avatars": Format(write_gaussian_avatars, "head", options=(*_DATA, *_MASK), needs_track=True),
+    "gltf": Format(write_gltf, "head.glb", (".glb",), _RIG),
+    "html": Format(write_html, "head.html", (".html", ".htm"), (*_SURFACE, "title")),
+    "insta": Format(write_insta, "head", options=_INSTA, needs_track=True),
+    "metrical": Format(write_metrical, "head", options=_METRICAL, needs_track=True),
+    "obj": Format(write_obj, "meshes", options=_SURFACE),
+    "ply": Format(write_ply, "meshes"),
+    "track": Format(write_track, "track.npz", (".npz",), ("motion",), needs_track=True),
+    "usd": Format(write_usd, "head.usdz", (".usdz", ".usdc", ".usda", ".usd"), _RIG),
+    "vhap": Format(write_vhap, "tracked_flame_params.npz", (".npz",), _CUT, needs_track=True),
 }
+
+
+def _checked(command: Export) -> tuple[Format, Path]:
+    """The format and where it goes, after what can be known to be wrong before anything is opened."""
+    if command.to is None:
+        raise UsageError(
+            "No format was named; the usage is: flamehead export [RESULT] --to FORMAT --out FILE|DIR, where FORMAT is "
+            f"one of {', '.join(FORMATS)}."
+        )
+    check_choice("--to", command.to, FORMATS)
+    target = FORMATS[command.to]
+    if command.out is None:
+        raise UsageError(
+            f"Nothing to write to was named; the usage is: flamehead export [RESULT] --to {command.to} --out "
+            f"{target.example}"
+        )
+    _check_options(command, command.to)
+    check_variant(command.flame_variant, command.model)
+    if command.fps is not None and not (math.isfinite(command.fps) and command.fps > 0):
+        raise InputError(f"--fps is {command.fps}; give a positive number of frames per second.")
+    _check_out(command.to, command.out)
+    surface = command.surface
+    read = [command.result, command.model, surface.uv, command.data_set.source]
+    read += [] if command.result is None else [command.result / name for name in ("params.npz", "track.npz")]
+    read += [Path(surface.texture)] if surface.texture not in (None, "mean", "none") else []
+    check_not_read(command.out, read, what="what this command reads")
+    return target, command.out
+
+
+def _check_out(to: str, out: Path) -> None:
+    suffixes = FORMATS[to].suffixes
+    if not suffixes:
+        check_folder(out)
+        return
+    if out.suffix.lower() not in suffixes:
+        wanted = ", ".join(suffixes)
+        raise InputError(f"Cannot write {out}: the suffix is {out.suffix!r}, and --to {to} wants {wanted}.")
+    check_file(out)
+
+
+def _check_options(command: Export, to: str) -> None:
+    """Refuse what the format would ignore."""
+    taken = FORMATS[to].options
+    for name in sorted(changed(command) - set(taken)):
+        those = ", ".join(word for word, format_ in FORMATS.items() if name in format_.options)
+        flag = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{flag} belongs to --to {those}, and --to {to} has no use for it; leave it out.")
+
+
+def changed(command: Export) -> set[str]:
+    """Names of the options in the groups that are not as they are by default."""
+    groups = (getattr(command, group) for group in _GROUPS)
+    return {f.name for options in groups for f in fields(options) if getattr(options, f.name) != f.default}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from flamehead._timed import timed
+from flamehead.cli._outputs import check_folder
 from flamehead.cli._photos import device_of, each_photo, engine_for, open_model, photos_in, see_photo
 from flamehead.errors import InputError
 
@@ -58,6 +59,7 @@ class IdentifyPhotos:
             raise InputError(f"One landmark file cannot serve {len(photos)} photos; do them one by one.")
         if self.landmarks is not None and self.detector is not None:
             raise InputError("--landmarks and --detector both say where the face is; give one of them.")
+        check_folder(self.out)
         mica, detector = self._open(len(photos))
         found: list[Identity] = []
 

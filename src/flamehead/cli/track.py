@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from flamehead.cli._export_options import DataSetOptions, SurfaceOptions
 from flamehead.cli._outputs import check_folder
 from flamehead.cli._usage import FlameVariant, UsageError, check_variant
-from flamehead.errors import InputError, MissingExtra
+from flamehead.cli.export import FORMATS, Export
+from flamehead.errors import InputError, MissingExtra, check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,9 @@ class TrackVideo:
     """Throw away what an earlier run left in DIR."""
     no_pictures: bool = False
     """Write no overlay.mp4, errors.png and contact.png."""
+    to: Annotated[str | None, tyro.conf.arg(metavar="FORMAT")] = None
+    """Also write the track for another program, into DIR/FORMAT, as `flamehead export DIR --to FORMAT` does without
+    options: gltf, html, arkit, obj, metrical, insta, gaussian-avatars, ..."""
     tensorboard: bool = False
     """Also write the errors of all frames for TensorBoard, into DIR/tensorboard."""
     force: bool = False
@@ -89,6 +94,10 @@ class TrackVideo:
     def run(self) -> int:
         _check(self)
         check_folder(self.out)
+        if self.checkpoint is not None:
+            from flamehead.regress import check_checkpoint
+
+            check_checkpoint(self.checkpoint, "MICA")
         writer = _tensorboard(self.out) if self.tensorboard else None
         # Bad sources are told before a model is loaded and kernels are compiled.
         from flamehead.io import open_frames
@@ -119,7 +128,7 @@ class TrackVideo:
             _log(writer, track)
         if not self.quiet:
             _say(self, track, tracked, time.perf_counter() - begun - tracked)
-        return 0
+        return 0 if self.to is None else export_finished(self, self.to)
 
 
 def _check(command: TrackVideo) -> None:
@@ -139,6 +148,8 @@ def _check(command: TrackVideo) -> None:
     if command.focal is not None and not (math.isfinite(command.focal) and command.focal > 0):
         raise InputError(f"The focal length is {command.focal}; give a positive number of pixels, or leave it out.")
     check_variant(command.flame_variant, command.model)
+    if command.to is not None:
+        check_choice("--to", command.to, [name for name in FORMATS if name != "track"])
     if command.texture is not None and command.landmarks_only:
         raise UsageError(
             "--texture says which colours a face may have, and --landmarks-only looks at none; leave one out."
@@ -153,6 +164,20 @@ def _check(command: TrackVideo) -> None:
             "MICA's codes are for FLAME 2020 and would make the built-in head look like somebody else; pass FLAME 2020 "
             "with --model, or --force to use them all the same."
         )
+
+
+def export_finished(command: TrackVideo, to: str) -> int:
+    """`flamehead export` of what was tracked; an earlier export is replaced, as the track is."""
+    target, folder = FORMATS[to], command.out / to
+    if target.suffixes:
+        folder.mkdir(exist_ok=True)
+    texture = None if command.texture is None else str(command.texture)
+    return Export(
+        command.out, to, folder / target.example if target.suffixes else folder,
+        model=command.model, flame_variant=command.flame_variant, quiet=command.quiet,
+        surface=SurfaceOptions(texture, command.uv) if "texture" in target.options else SurfaceOptions(),
+        data_set=DataSetOptions(overwrite="overwrite" in target.options),
+    ).run()  # fmt: skip
 
 
 def _flame(command: TrackVideo) -> Flame:
@@ -183,19 +208,18 @@ def _identity(command: TrackVideo, flame: Flame) -> IdentityPrior | FoundIdentit
         return None
     from flamehead.fit import IdentityPrior
     from flamehead.pipeline_track import FoundIdentity
+    from flamehead.regress import identity_code, load_mica
 
-    checkpoint, weight, force = command.checkpoint, command.identity_weight, command.force
-    if not checkpoint.is_file():
-        raise InputError(f"There is no checkpoint {checkpoint}; name the official mica.tar with --checkpoint.")
+    checkpoint, weight = command.checkpoint, command.identity_weight
+    # Opened at once: a model that its codes are not for is refused before the video is read.
+    mica = load_mica(checkpoint, flame=flame, force=command.force, engine="torch")
 
     def find(images: Any, landmarks: Any) -> IdentityPrior:
         import numpy as np
         import torch
 
         from flamehead.data import Observation
-        from flamehead.regress import identity_code, load_mica
 
-        mica = load_mica(checkpoint, flame=flame, force=force)
         codes = []
         for image, points in zip(images, landmarks, strict=True):
             seen = Observation(points, "mediapipe478", (image.shape[1], image.shape[0]))

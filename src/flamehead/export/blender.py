@@ -11,8 +11,8 @@ from jaxtyping import Float
 from flamehead._atomic import atomic_folder, disk_errors_explained
 from flamehead._types import StrPath
 from flamehead.export.gltf import write_gltf_rig
-from flamehead.export.motion import Motion
 from flamehead.export.rig import Rig
+from flamehead.export.rig_motion import Motion
 from flamehead.io import UvMap
 
 __all__ = ["write_blender"]

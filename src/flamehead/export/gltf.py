@@ -16,8 +16,8 @@ from flamehead._atomic import atomic_path
 from flamehead._srgb import decode
 from flamehead._types import StrPath
 from flamehead.errors import InputError
-from flamehead.export.motion import Motion
 from flamehead.export.rig import JOINT_NAMES, Rig
+from flamehead.export.rig_motion import Motion
 from flamehead.geometry.normals import vertex_normals
 from flamehead.io import UvMap
 from flamehead.io.glb import GlbBuffer, glb_bytes, split_seams

@@ -6,7 +6,7 @@ In the symbols of `flamehead.model.flame`, with the identity built in and expres
 
 The pose correctives are linear in the entries of the joints' rotation matrices, so each column of `pose_basis` is a
 morph target of its own whose weight is one entry of R_j - I: nothing of the model is sampled or approximated. What a
-skeleton with fixed rest joints cannot do is let the expression move the joints; `flamehead.export.motion` puts that
+skeleton with fixed rest joints cannot do is let the expression move the joints; `flamehead.export.rig_motion` puts that
 into the joints' translations, frame by frame.
 """
 
@@ -160,9 +160,10 @@ def build_rig(
 
 def expression_names(flame: Flame) -> list[str]:
     """The names of a model's expression components: movements of the built-in head, else numbers from 0 on."""
-    from flamehead.builtin import RECIPE, builtin_head
+    from flamehead.builtin import builtin_head
+    from flamehead.model import is_builtin
 
-    if flame.fingerprint == f"builtin-{RECIPE}":
+    if is_builtin(flame):
         return list(builtin_head().expression_names[: flame.n_expression])
     return [f"expression_{row:03d}" for row in range(flame.n_expression)]
 

@@ -17,8 +17,8 @@ import numpy as np
 from flamehead._atomic import atomic_path
 from flamehead._types import StrPath
 from flamehead.errors import InputError, MissingExtra
-from flamehead.export.motion import Motion
 from flamehead.export.rig import JOINT_NAMES, Rig
+from flamehead.export.rig_motion import Motion
 from flamehead.io import UvMap
 from flamehead.io.textured import CLAY, png_bytes
 

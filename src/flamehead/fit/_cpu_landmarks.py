@@ -61,37 +61,24 @@ def _cross_into(out, row, axis, lever):
 
 
 @compiled(nogil=True, error_model="numpy")
-def landmarks_with_jacobian(
-    joint_of, row_of, template, basis, pose_basis, weight, joints_template, joints_basis, parents, coefficients, root,
-    turns, translation, points, jacobian,
-):  # fmt: skip
-    """Fill in the points (L, 3) and, unless it is empty, the Jacobian (L, 3, C + 16) with the columns of `Columns`.
-
-    Args:
-        joint_of, row_of: joint and landmark of each share, (P).
-        template, basis, pose_basis, weight: of the shares: (P, 3), (P, 3, C), (P, 3, D) and (P).
-        joints_template, joints_basis, parents: of the joints.
-        coefficients: shape and expression.
-        root: matrix of the root.
-        turns: axis-angle vectors of the other joints, (J - 1, 3).
-        translation: metres.
-        points, jacobian: outputs.
-    """
-    n_joints, n = len(parents), len(coefficients)
-    local, world = np.empty((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
-    tangents, axes = np.zeros((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
-    rest, position = np.empty((n_joints, 3)), np.empty((n_joints, 3))
-    moved, drift = np.zeros((n_joints, 3, n)), np.zeros((n_joints, 3, n))
-    feature = np.empty(9 * n_joints - 9)
+def _pose_local(root, turns, local, tangents, feature):
+    """Fill in each joint's rotation, its derivative and the pose feature, rotations without the unit matrix."""
     local[0] = root
     tangents[0] = np.eye(3)
-    for j in range(1, n_joints):
+    for j in range(1, len(local)):
         _turned(turns[j - 1], local[j], tangents[j])
         for i in range(9):
             feature[9 * j - 9 + i] = local[j, i // 3, i % 3] - (1.0 if i % 4 == 0 else 0.0)
-    offset = np.empty((3, 1))
-    turned = np.empty((3, 1))
-    for j in range(n_joints):
+
+
+@compiled(nogil=True, error_model="numpy")
+def _pose_chain(
+    joints_template, joints_basis, parents, coefficients, local, tangents, world, axes, rest, position, drift
+):  # fmt: skip
+    """Fill in each joint's world rotation, turning axes, places at rest and posed, and drift by the coefficients."""
+    moved = np.empty((len(parents), 3, len(coefficients)))
+    offset, turned = np.empty((3, 1)), np.empty((3, 1))
+    for j in range(len(parents)):
         for i in range(3):
             rest[j, i] = joints_template[j, i] + _dot(joints_basis[j, i], coefficients)
         parent = parents[j]
@@ -112,25 +99,82 @@ def landmarks_with_jacobian(
             drift[j, i] = moved[j, i]
             for k in range(3):
                 _add_row(drift[j, i], joints_basis[j, k], -world[j, i, k])
-    for line in range(points.shape[0]):
-        points[line] = translation
-    with_jacobian = jacobian.size > 0
-    if with_jacobian:
-        jacobian[:] = 0.0
-        for line in range(points.shape[0]):
-            for i in range(3):
-                jacobian[line, i, n + i] = 1.0
-    # Where each joint's columns begin, and how many it has; the eyes turn about two axes only.
-    first = (n + 3, n + 13, n + 6, n + 9, n + 11)
-    counts = (3, 3, 3, 2, 2)
-    change = np.zeros((n_joints, 3, 9))
+
+
+@compiled(nogil=True, error_model="numpy")
+def _feature_changes(local, tangents, change):
+    """Fill in the derivative of each joint's rotation by its three unknowns."""
     product = np.empty((3, 3))
-    for j in range(1, n_joints):
+    for j in range(1, len(local)):
         for m in range(3):
             x, y, z = tangents[j, 0, m], tangents[j, 1, m], tangents[j, 2, m]
             _multiply(np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]), local[j], product)
             for i in range(9):
                 change[j, m, i] = product[i // 3, i % 3]
+
+
+@compiled(nogil=True, error_model="numpy")
+def _hangs(joint, ancestor, parents):
+    """Whether a joint is `ancestor` or one of its descendants."""
+    while joint >= 0:
+        if joint == ancestor:
+            return True
+        joint = parents[joint]
+    return False
+
+
+@compiled(nogil=True, error_model="numpy")
+def _add_turns(out, joint, hangs, first, count, share, w, world, position, axes, pose_basis, change, column, lever):
+    """Add the derivative of a share by the turns of one joint: the correctives' part, and the lever's if it hangs."""
+    for m in range(count):
+        at = first + m
+        if joint > 0:
+            for i in range(3):
+                column[i] = _dot(pose_basis[i, 9 * joint - 9 : 9 * joint], change[m])
+            for i in range(3):
+                out[i, at] += world[i, 0] * column[0] + world[i, 1] * column[1] + world[i, 2] * column[2]
+        if hangs:
+            for i in range(3):
+                lever[i] = share[i, 0] - w * position[i]
+            _cross_into(out, at, axes[:, m], lever)
+
+
+@compiled(nogil=True, error_model="numpy")
+def landmarks_with_jacobian(
+    joint_of, row_of, template, basis, pose_basis, weight, joints_template, joints_basis, parents, coefficients, root,
+    turns, translation, points, jacobian,
+):  # fmt: skip
+    """Fill in the points (L, 3) and, unless it is empty, the Jacobian (L, 3, C + 16) with the columns of `Columns`.
+
+    Args:
+        joint_of, row_of: joint and landmark of each share, (P).
+        template, basis, pose_basis, weight: of the shares: (P, 3), (P, 3, C), (P, 3, D) and (P).
+        joints_template, joints_basis, parents: of the joints.
+        coefficients: shape and expression.
+        root: matrix of the root.
+        turns: axis-angle vectors of the other joints, (J - 1, 3).
+        translation: metres.
+        points, jacobian: outputs.
+    """
+    n_joints, n = len(parents), len(coefficients)
+    local, world = np.empty((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
+    tangents, axes = np.zeros((n_joints, 3, 3)), np.empty((n_joints, 3, 3))
+    rest, position = np.empty((n_joints, 3)), np.empty((n_joints, 3))
+    drift, feature = np.empty((n_joints, 3, n)), np.empty(9 * n_joints - 9)
+    _pose_local(root, turns, local, tangents, feature)
+    _pose_chain(
+        joints_template, joints_basis, parents, coefficients, local, tangents, world, axes, rest, position, drift
+    )
+    with_jacobian = jacobian.size > 0
+    if with_jacobian:
+        jacobian[:] = 0.0
+        for i in range(3):
+            jacobian[:, i, n + i] = 1.0
+    points[:] = translation
+    # Where each joint's columns begin, and how many it has; the eyes turn about two axes only.
+    first, counts = (n + 3, n + 13, n + 6, n + 9, n + 11), (3, 3, 3, 2, 2)
+    change = np.zeros((n_joints, 3, 9))
+    _feature_changes(local, tangents, change)
     y_rest, share, lever, column = np.empty((3, 1)), np.empty((3, 1)), np.empty(3), np.empty(3)
     for p in range(len(joint_of)):
         j, line, w = joint_of[p], row_of[p], weight[p]
@@ -151,20 +195,7 @@ def landmarks_with_jacobian(
                 _add_row(out[i, :n], basis[p, k], world[j, i, k])
             _add_row(out[i, :n], drift[j, i], w)
         for joint in range(n_joints):
-            hangs, up = False, j
-            while up >= 0:
-                hangs |= up == joint
-                up = parents[up]
-            for m in range(counts[joint]):
-                at = first[joint] + m
-                if joint > 0:
-                    for i in range(3):
-                        column[i] = _dot(pose_basis[p, i, 9 * joint - 9 : 9 * joint], change[joint, m])
-                    for i in range(3):
-                        out[i, at] += (
-                            world[j, i, 0] * column[0] + world[j, i, 1] * column[1] + world[j, i, 2] * column[2]
-                        )
-                if hangs:
-                    for i in range(3):
-                        lever[i] = share[i, 0] - w * position[joint, i]
-                    _cross_into(out, at, axes[joint, :, m], lever)
+            _add_turns(
+                out, joint, _hangs(j, joint, parents), first[joint], counts[joint], share, w, world[j],
+                position[joint], axes[joint], pose_basis[p], change[joint], column, lever,
+            )  # fmt: skip

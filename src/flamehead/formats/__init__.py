@@ -72,6 +72,8 @@ from flamehead.formats.metrical_tracker import (
 )
 from flamehead.formats.mica import mica_to_params, params_to_mica, read_mica, write_mica
 from flamehead.formats.move import move_camera, move_head
+from flamehead.formats.open_track import is_track, open_track
+from flamehead.formats.tracker_folder import is_tracker_folder, read_tracker_folder
 from flamehead.formats.vhap import (
     VhapTrack,
     move_to_vhap_world,
@@ -80,6 +82,7 @@ from flamehead.formats.vhap import (
     vhap_to_params,
     write_vhap,
 )
+from flamehead.formats.vhap_folder import is_vhap_folder, read_vhap_folder
 from flamehead.formats.weak_perspective import (
     camera_to_weak_perspective,
     flatten_camera,
@@ -122,11 +125,15 @@ __all__ = [
     "flame_pytorch_to_params",
     "flatten_camera",
     "gaussian_avatars_to_params",
+    "is_track",
+    "is_tracker_folder",
+    "is_vhap_folder",
     "map_camera",
     "mica_to_params",
     "move_camera",
     "move_head",
     "move_to_vhap_world",
+    "open_track",
     "opencv_to_camera",
     "opengl_matrices_to_camera",
     "opengl_to_camera",
@@ -149,8 +156,10 @@ __all__ = [
     "read_deca",
     "read_gaussian_avatars",
     "read_mica",
+    "read_tracker_folder",
     "read_tracker_frame",
     "read_vhap",
+    "read_vhap_folder",
     "smplx_to_params",
     "tf_flame_to_params",
     "tracker_frames_to_params",

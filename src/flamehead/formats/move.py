@@ -13,15 +13,20 @@ from flamehead.geometry.rotation import exp, log
 from flamehead.model import Flame
 from flamehead.model.lbs import add_basis
 
-__all__ = ["move_camera", "move_head", "root_joint"]
+__all__ = ["move_camera", "move_head", "rest_joints", "root_joint"]
 
 
 def root_joint(params: FlameParams, flame: Flame) -> Float[Tensor, "*batch 3"]:
     """The point J0 about which `root` turns, metres, before translation; depends on identity and expression."""
+    return rest_joints(params, flame)[..., 0, :]
+
+
+def rest_joints(params: FlameParams, flame: Flame) -> Float[Tensor, "*batch J 3"]:
+    """The joints of the shaped head at rest, metres, in the type of the parameters."""
     shape = fit_width(params.shape, flame.n_shape, "shape", flame.arrays.source)
     expression = fit_width(params.expression, flame.n_expression, "expression", flame.arrays.source)
-    joints = add_basis(flame.joint_template, flame.joint_shape_basis, shape)
-    return add_basis(joints, flame.joint_expression_basis, expression)[..., 0, :]
+    joints = add_basis(flame.joint_template.to(shape), flame.joint_shape_basis.to(shape), shape)
+    return add_basis(joints, flame.joint_expression_basis.to(shape), expression)
 
 
 def move_head(

@@ -1,6 +1,6 @@
-"""Videos: frames to mp4 or gif, and a video's frames upright with their times.
+"""Videos: frames to mp4, avi or gif, and a video's frames upright with their times.
 
-mp4 needs the extra `video` (PyAV, which brings FFmpeg along); gif needs nothing but Pillow.
+mp4 and avi need the extra `video` (PyAV, which brings FFmpeg along); gif needs nothing but Pillow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flamehead.errors import InputError, MissingExtra
 
 __all__ = ["VideoFrame", "VideoInfo", "describe_video", "read_video", "write_video"]
 
-_WRITABLE = (".mp4", ".gif")
+_WRITABLE = (".mp4", ".avi", ".gif")
 _RATE_LIMIT = 1001
 """Largest denominator of a frame rate: 30000/1001 is the oddest that is in use."""
 _PALETTE_SAMPLE = 60_000
@@ -58,7 +58,8 @@ class VideoFrame:
 
 
 def write_video(path: StrPath, frames: Iterable[Float[np.ndarray, "H W 3"]], *, fps: float = 30.0) -> int:
-    """Write frames as a video; the suffix names the format: `.mp4` (H.264, plays everywhere) or `.gif` (loops).
+    """Write frames as a video; the suffix names the format: `.mp4` (H.264, plays everywhere), `.gif` (loops), or `.avi`
+    (MPEG-4 tagged DIVX, which trackers write).
 
     Frames are taken one at a time, so a generator needs the memory of one (a gif keeps bytes of all). An odd width or
     height, which H.264 cannot hold, is padded by repeating the last column or row. A gif's delays are multiples of
@@ -75,15 +76,15 @@ def write_video(path: StrPath, frames: Iterable[Float[np.ndarray, "H W 3"]], *, 
 
     Raises:
         InputError: No frames, frames of different sizes or that are no pictures, or a suffix that is not known.
-        MissingExtra: mp4 without PyAV.
+        MissingExtra: mp4 or avi without PyAV.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
-        raise InputError(f"Cannot write {path} as a video: the suffix is {path.suffix!r}, wanted .mp4 or .gif.")
+        raise InputError(f"Cannot write {path} as a video: the suffix is {path.suffix!r}, wanted .mp4, .avi or .gif.")
     if not (math.isfinite(fps) and 0.1 <= fps <= 1000):
         raise InputError(f"Cannot write {path} with {fps} frames per second; give a number from 0.1 to 1000.")
-    if suffix == ".mp4":
+    if suffix != ".gif":
         _av(f"write {path}")
     checked = _checked(path, frames)
     # The first frame is made before the file: when there is none, or it fails, nothing is touched.
@@ -91,7 +92,7 @@ def write_video(path: StrPath, frames: Iterable[Float[np.ndarray, "H W 3"]], *, 
     if first is None:
         raise InputError(f"Cannot write {path}: there are no frames; give at least one.")
     with atomic_path(path) as temporary:
-        write = _write_mp4 if suffix == ".mp4" else _write_gif
+        write = {".mp4": _write_mp4, ".avi": _write_avi, ".gif": _write_gif}[suffix]
         return write(temporary, itertools.chain([first], checked), fps)
 
 
@@ -223,6 +224,26 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
                 stream.height, stream.width = even.shape[:2]
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
             container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709")))
+            count += 1
+        container.mux(stream.encode())
+    return count
+
+
+def _write_avi(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
+    av = _av(f"write {path}")
+    from fractions import Fraction
+
+    count = 0
+    with av.open(str(path), "w", format="avi") as container:
+        stream: Any = container.add_stream("mpeg4", rate=Fraction(fps).limit_denominator(_RATE_LIMIT))
+        stream.pix_fmt, stream.codec_tag = "yuv420p", "DIVX"
+        stream.codec_context.qmin, stream.codec_context.qmax = 2, 4
+        for pixels in frames:
+            even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+            if not count:
+                stream.height, stream.width = even.shape[:2]
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p")))
             count += 1
         container.mux(stream.encode())
     return count

@@ -2,7 +2,7 @@
 
 from flamehead.regress._engine import Engine
 from flamehead.regress._scrfd import Scrfd
-from flamehead.regress.checkpoint import Weights, read_weights
+from flamehead.regress.checkpoint import Weights, check_checkpoint, read_weights
 from flamehead.regress.deca import Deca, Encoded, encode, load_deca, telephoto, transfer
 from flamehead.regress.deca_animate import animate, read_frames, save_animation
 from flamehead.regress.deca_assets import DecaAssets, builtin_deca_assets, read_deca_assets
@@ -26,6 +26,7 @@ __all__ = [
     "Weights",
     "animate",
     "builtin_deca_assets",
+    "check_checkpoint",
     "check_release",
     "decode",
     "encode",

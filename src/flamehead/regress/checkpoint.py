@@ -12,7 +12,7 @@ import logging
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from flamehead._types import StrPath
 from flamehead.assets import read_checkpoint, user_cache_folder
 from flamehead.assets.safe_pickle import read_bytes
 from flamehead.assets.safetensors import is_safetensors, read_safetensors, write_safetensors
-from flamehead.errors import AssetNotFound, FlameheadError, InputError
+from flamehead.errors import AssetNotFound, FlameheadError, InputError, UnsafeFile
 from flamehead.regress._layout import Network, layout
 
-__all__ = ["Weights", "load_network", "read_weights"]
+__all__ = ["Weights", "check_checkpoint", "load_network", "read_weights"]
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +89,19 @@ def read_weights(path: StrPath, network: Network, *, cached: bool = True) -> Wei
     return Weights(network, tensors, str(path))
 
 
+def check_checkpoint(path: StrPath, network: Network) -> None:
+    """Refuse a wrong file by the names in it, in a moment, before a program does slow work that would be in vain.
+
+    The weights themselves are not looked at: `read_weights` does that.
+
+    Raises:
+        AssetNotFound, UnsafeFile, InputError: as `read_weights`.
+    """
+    path = Path(path)
+    if not is_safetensors(_start(path, network)) and not _copy_path(path, network).is_file():
+        _check_names(path, network)
+
+
 def load_network(net: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     """A network, built on the meta device, with these weights, in evaluation mode and without gradients."""
     net.load_state_dict(dict(weights), strict=True, assign=True)
@@ -119,13 +132,35 @@ def _start(path: Path, network: Network) -> bytes:
 
 def _check_names(path: Path, network: Network) -> None:
     """Names and shapes, before any weight is read."""
-    found = read_checkpoint(path)
+    try:
+        found = read_checkpoint(path)
+    except UnsafeFile as error:
+        # Its files of PyTorch Lightning hold the objects of a configuration library, which our reader refuses.
+        if "omegaconf" not in str(error):
+            raise
+        raise UnsafeFile(
+            f"{path} holds objects of the library OmegaConf, as checkpoints of EMOCA do, which flamehead does not run; "
+            f"nothing in it was executed: pass {_SITE[network]}."
+        ) from error
     wanted = {name: shape for name, (shape, _) in layout(network).items()}
+    if relative := _relative(found.shapes):
+        raise InputError(f"{path} is {relative}; flamehead reads {network} here: pass {_SITE[network]}.")
     if found.network != network:
         held = ", ".join(map(repr, list(found.parts)[:6])) or "no tensors"
         what = f"a {found.network} checkpoint" if found.network != "unknown" else f"no {network} checkpoint"
         raise InputError(f"{path} is {what} (it holds {held}); pass {_SITE[network]}.")
     _compare({n: s for n, s in found.shapes.items() if n.startswith(_prefixes(network))}, wanted, path, network)
+
+
+def _relative(names: Iterable[str]) -> str:
+    """What a checkpoint of a related network calls itself, by the names of its tensors; empty for others."""
+    for name in names:
+        plain = name.removeprefix("state_dict.")
+        if plain.startswith(("smirk_encoder.", "smirk_generator.")):
+            return "a checkpoint of SMIRK, whose networks are not among those that flamehead runs"
+        if plain.startswith("deca.E_expression."):
+            return "a checkpoint of EMOCA, whose expression network is not among those that flamehead runs"
+    return ""
 
 
 def _prefixes(network: Network) -> tuple[str, ...]:

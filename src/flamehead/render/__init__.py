@@ -12,7 +12,7 @@ from flamehead.render.fields import (
     with_legend,
 )
 from flamehead.render.grid import grid
-from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics
+from flamehead.render.harmonics import HARMONIC_CONSTANTS, constant_light, harmonic_light, harmonics, turn_light
 from flamehead.render.maps import Maps, depth_to_millimetres, face_regions, maps, normals_to_bytes
 from flamehead.render.marks import links, marks
 from flamehead.render.picture import CLAY, Background, Colors, Picture, blend, render
@@ -81,6 +81,7 @@ __all__ = [
     "tile",
     "timeline",
     "to_screen",
+    "turn_light",
     "turntable",
     "warmup",
     "wireframe",

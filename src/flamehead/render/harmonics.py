@@ -6,7 +6,6 @@ the constants of the FLAME trackers, so that their `sh` coefficients mean the sa
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Literal
 
@@ -17,32 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError, check_choice
+from flamehead.geometry.harmonics import HARMONIC_CONSTANTS, harmonics, turn_light
 
-__all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics"]
-
-_FIRST = 2 * math.pi / 3 * math.sqrt(3 / (4 * math.pi))
-_SECOND = math.sqrt(5 / (12 * math.pi))
-
-HARMONIC_CONSTANTS = (
-    1 / math.sqrt(4 * math.pi),
-    *(3 * (_FIRST,)),
-    *(3 * (3 * math.pi / 4 * _SECOND,)),
-    3 * math.pi / 8 * _SECOND,
-    math.pi / 8 * math.sqrt(5 / (4 * math.pi)),
-)
-"""Factors of 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1."""
-
-
-def harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9"]:
-    """The nine functions at unit normals: constant times 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1.
-
-    Example:
-        >>> harmonics(torch.tensor([0.0, 0.0, 1.0]))[[0, 3, 8]]
-        tensor([0.2821, 1.0233, 0.4954])
-    """
-    x, y, z = normals.unbind(-1)
-    rows = [torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
-    return torch.stack(rows, dim=-1) * normals.new_tensor(HARMONIC_CONSTANTS)
+__all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics", "turn_light"]
 
 
 def harmonic_light(

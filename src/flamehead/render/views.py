@@ -68,11 +68,11 @@ def check_extent(who: str, points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, 
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle of a picture, shown at another size: `x_crop = scale * (x - corner)`."""
+    """A rectangle of a picture, shown at another size: `x_crop = scale * (x - corner)`; it may leave the picture."""
 
-    corner: tuple[int, int]
-    """(left, top) in pixels of the whole picture."""
-    extent: tuple[int, int]
+    corner: tuple[float, float]
+    """(left, top) in pixels of the whole picture; need not be whole."""
+    extent: tuple[float, float]
     """(width, height) in pixels of the whole picture."""
     size: tuple[int, int]
     """(width, height) at which it is shown."""
@@ -89,14 +89,24 @@ class Crop:
     def camera(self, camera: Camera) -> Camera:
         """The camera of the whole picture, for this one."""
         scale = torch.as_tensor(self.scale).to(camera.focal)
-        center = (camera.center - torch.tensor(self.corner).to(camera.center)) * scale
+        center = (camera.center - torch.tensor(self.corner, dtype=torch.float64).to(camera.center)) * scale
         return replace(camera, focal=camera.focal * scale, center=center, size=self.size)
 
     def image(self, image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w 3"]:
-        """The pixels of the rectangle, resampled; enlarged smoothly, or averaged when made smaller."""
+        """The pixels of the rectangle, resampled; enlarged smoothly, or averaged when made smaller; black outside."""
         from PIL import Image
 
         (left, top), (width, height) = self.corner, self.extent
-        part = np.clip(np.asarray(image, dtype=np.float32)[top : top + height, left : left + width], 0.0, 1.0)
-        shown = Image.fromarray(np.rint(part * 255).astype(np.uint8)).resize(self.size, Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
+        x0, y0, x1, y1 = math.floor(left), math.floor(top), math.ceil(left + width), math.ceil(top + height)
+        part = np.zeros((y1 - y0, x1 - x0, 3), dtype=np.uint8)
+        rows, columns = (
+            slice(max(y0, 0), max(min(y1, len(pixels)), 0)),
+            slice(max(x0, 0), max(min(x1, pixels.shape[1]), 0)),
+        )
+        inside = np.rint(np.clip(pixels[rows, columns], 0.0, 1.0) * 255).astype(np.uint8)
+        top_row, left_column = rows.start - y0, columns.start - x0
+        part[top_row : top_row + len(inside), left_column : left_column + inside.shape[1]] = inside
+        box = (left - x0, top - y0, left - x0 + width, top - y0 + height)
+        shown = Image.fromarray(part).resize(self.size, Image.Resampling.LANCZOS, box=box)
         return np.asarray(shown, dtype=np.float32) / np.float32(255)

@@ -212,8 +212,9 @@ def _quadratic_model(state: State, equations: NormalEquations | ArrowEquations) 
     finite = np.isfinite(equations.cost) and np.isfinite(scaling).all() and np.isfinite(equations.gradient).all()
     if not finite:
         return None
-    # An unknown that nothing depends on may take any scale: its gradient is zero, so it never moves.
-    scaling[scaling == 0.0] = 1.0
+    # An unknown that nothing depends on may take any scale: its gradient is zero, so it never moves. Sums in single
+    # precision may come out below zero.
+    scaling[scaling <= 0.0] = 1.0
     return _Model(state, equations.cost, equations.hessian, equations.gradient, scaling)
 
 

@@ -1,8 +1,8 @@
 """What stays the same through a video, found once from some keyframes together: identity, colours and lens.
 
 One Gauss-Newton problem over all keyframes, first of their landmarks, then of their pixels from coarse to fine. Each
-keyframe has its own pose, expression and light; identity, albedo and focal length are shared. The unknowns are about a
-thousand, so that the normal equations are solved densely.
+keyframe has its own pose, expression and light; identity, albedo and focal length are shared, so that the normal
+equations are an arrow (`flamehead.solve.arrow`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,22 @@ from flamehead._srgb import decode
 from flamehead.data import Observation
 from flamehead.errors import InputError
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
-from flamehead.fit.identity_prior import IdentityPrior
+from flamehead.fit.identity_prior import IdentityPrior, coefficients_used
 from flamehead.fit.landmark_model import HeadState, landmark_points, landmark_positions, pose_joints
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
 from flamehead.fit.painted import even_light, paint_shown
 from flamehead.fit.pixels import PixelState, PixelTerm, TextureSpace, linear_about, pixel_equations, see
 from flamehead.fit.residuals import ImageTargets, project
 from flamehead.model import Flame
-from flamehead.solve import NormalEquations, minimize_normal_equations, robust_cost, single_threaded_blas
+from flamehead.solve import (
+    ArrowEquations,
+    ArrowMatrix,
+    NormalEquations,
+    arrow_slices,
+    minimize_normal_equations,
+    robust_cost,
+    single_threaded_blas,
+)
 from flamehead.track.face import TrackedFace, head_params, tracked_face
 from flamehead.track.pictures import face_box, face_level
 from flamehead.track.settings import TrackSettings
@@ -114,14 +122,18 @@ def calibrate(
     if not len(landmarks):
         raise InputError("No keyframe shows a face; give a video in which one is seen.")
     pixels = images is not None and texture is not None and not settings.landmarks_only
-    face = tracked_face(flame, settings.photometric.landmarks, landmarks_only=not pixels)
+    believed = settings.photometric.landmarks
+    if identity is not None:
+        # What were cut off would be lost from the result.
+        believed = replace(believed, n_shape=max(believed.n_shape, coefficients_used([identity.mean])))
+    face = tracked_face(flame, believed, landmarks_only=not pixels)
     frames = [Observation(np.asarray(points, dtype=np.float64), "mediapipe478", size) for points in landmarks]
     problem = _Problem.of(face, frames, settings, identity=identity, focal=focal)
     states = problem.by_landmarks()
     albedo = np.zeros(0)
     light, worth = np.zeros((9, 3)), math.nan
     if pixels:
-        assert images is not None and texture is not None
+        assert images is not None and texture is not None, "`pixels` says so"
         found, worth = problem.by_pixels(states, images, texture)
         states = [state.head for state in found]
         albedo, light = found[0].albedo, np.mean([state.light for state in found], axis=0)
@@ -134,7 +146,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the unknowns of one keyframe stand among those of all: identity, albedo and lens come first."""
+    """Which unknowns of one keyframe (head, albedo, light and lens, in this order) all keyframes share."""
 
     n_shape: int
     n_head: int
@@ -143,24 +155,38 @@ class _Layout:
     n_light: int
 
     @property
-    def shared(self) -> int:
-        return self.n_shape + self.n_albedo + 1
+    def shared(self) -> Int[np.ndarray, "s"]:
+        """Identity, albedo, and last the lens."""
+        albedo = self.n_head + self.n_albedo
+        return np.r_[0 : self.n_shape, self.n_head : albedo, albedo + self.n_light]
 
     @property
-    def own(self) -> int:
-        return self.n_head - self.n_shape + self.n_light
+    def own(self) -> Int[np.ndarray, "o"]:
+        """The rest of the head, and light."""
+        albedo = self.n_head + self.n_albedo
+        return np.r_[self.n_shape : self.n_head, albedo : albedo + self.n_light]
 
-    def places(self, k: int) -> Int[np.ndarray, "n"]:
-        """Of head, albedo, light and lens, the local order."""
-        first = self.shared + k * self.own
-        n = self.n_head - self.n_shape
-        albedo = np.arange(self.n_shape, self.n_shape + self.n_albedo)
-        light = np.arange(first + n, first + n + self.n_light)
-        return np.concatenate([np.arange(self.n_shape), np.arange(first, first + n), albedo, light, [self.shared - 1]])
+    def joined(self, parts: Sequence[NormalEquations]) -> ArrowEquations:
+        """The equations of all keyframes as one; unknowns that nothing depends on stay where they are."""
+        shared, own = self.shared, self.own
+        corner = np.sum([part.hessian[np.ix_(shared, shared)] for part in parts], axis=0)
+        blocks = tuple(part.hessian[np.ix_(own, own)] for part in parts)
+        for matrix in (corner, *blocks):
+            idle = np.flatnonzero(matrix.diagonal() == 0.0)
+            matrix[idle, idle] = 1.0
+        sides = tuple(part.hessian[np.ix_(own, shared)].T for part in parts)
+        gradient = [np.sum([part.gradient[shared] for part in parts], axis=0), *(part.gradient[own] for part in parts)]
+        cost = sum(part.cost for part in parts)
+        return ArrowEquations(cost, ArrowMatrix(corner, sides, blocks), np.concatenate(gradient))
 
-    def size(self, count: int) -> int:
-        """Of all unknowns."""
-        return self.shared + count * self.own
+    def split(self, step: Float[np.ndarray, "N"], count: int) -> list[Float[np.ndarray, "n"]]:
+        """The step of each keyframe."""
+        shared, own = self.shared, self.own
+        places = arrow_slices(len(shared), [len(own)] * count)
+        steps = np.empty((count, len(shared) + len(own)))
+        for one, place in zip(steps, places[1:], strict=True):
+            one[shared], one[own] = step[places[0]], step[place]
+        return list(steps)
 
 
 @dataclass(frozen=True)
@@ -185,7 +211,7 @@ class _Problem:
         identity: IdentityPrior | None,
         focal: float | None,
     ) -> _Problem:
-        believed = settings.photometric.landmarks
+        believed = face.believed
         prior_focal = focal or believed.focal_ratio * max(frames[0].size)
         pairs = [start_pose(face.prepared, frame, believed, focal=prior_focal) for frame in frames]
         targets, starts = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -199,11 +225,11 @@ class _Problem:
         """All keyframes by their landmarks."""
         layout, heads = self.layout(), self._heads()
 
-        def equations(states: tuple[HeadState, ...]) -> NormalEquations:
-            return _summed([heads(k, state) for k, state in enumerate(states)], layout)
+        def equations(states: tuple[HeadState, ...]) -> ArrowEquations:
+            return layout.joined([heads(k, state) for k, state in enumerate(states)])
 
         def retract(states: tuple[HeadState, ...], step: Float[np.ndarray, "N"]) -> tuple[HeadState, ...]:
-            return tuple(self._moved(state, step[layout.places(k)]) for k, state in enumerate(states))
+            return tuple(map(self._moved, states, layout.split(step, len(states))))
 
         solution = minimize_normal_equations(
             equations, tuple(self.starts), retract=retract, cost_tolerance=1e-4, max_iterations=40
@@ -218,7 +244,7 @@ class _Problem:
     def _heads(self, *, doubt: float = 1.0) -> Callable[[int, HeadState], NormalEquations]:
         """Normal equations of a keyframe's landmarks and beliefs, by head and lens."""
         targets = [replace(target, whitening=target.whitening / doubt) for target in self.targets]
-        believed = replace(self.settings.photometric.landmarks, focal_spread=self._focal_spread)
+        believed = replace(self.face.believed, focal_spread=self._focal_spread)
         problems = [
             landmark_residuals(
                 self.face.prepared.model, target, believed, free_focal=True, prior_focal=self.prior_focal,
@@ -276,21 +302,22 @@ class _Problem:
             return flame(head_params(head, flame.template), backend="numba").vertices.double().numpy()
 
     def _term(self, head: HeadState, image: UInt8[np.ndarray, "H W 3"], size: int) -> PixelTerm:
-        surface = self.face.surface
-        assert surface is not None
+        surface = self.face.compared
         center = 0.5 * np.array(self.frames[0].size, dtype=np.float64)
         points = self._vertices(head)[surface.vertex_ids]
         box = face_box(points, focal=math.exp(head.log_focal), center=center, size=self.frames[0].size)
         if box is None:
-            raise InputError("A keyframe hardly shows the face; give a video in which it is seen, or landmarks only.")
+            raise InputError(
+                f"A keyframe hardly shows the face as a lens of {math.exp(head.log_focal):.3g} pixels sees it; give a "
+                "video in which the face is seen, another focal length or none, or follow landmarks only."
+            )
         return face_level(image, box, size, center=center, settings=self.settings.photometric)
 
     def _lit(
         self, states: tuple[PixelState, ...], images: Sequence[np.ndarray], texture: TextureSpace
     ) -> tuple[PixelState, ...]:
         """White light under which the mean colours come out as bright as each picture."""
-        surface = self.face.surface
-        assert surface is not None
+        surface = self.face.compared
         lit = []
         for state, image in zip(states, images, strict=True):
             term = self._term(state.head, image, 64)
@@ -322,8 +349,7 @@ class _Problem:
         ]
         heads = self._heads(doubt=self.settings.landmark_doubt)
         posed = [self._vertices(state.head) for state in states]
-        surface = self.face.surface
-        assert surface is not None
+        surface = self.face.compared
 
         def one(k: int, state: PixelState) -> NormalEquations:
             vertices = self._vertices(state.head) if geometry else posed[k]
@@ -334,7 +360,7 @@ class _Problem:
                 found = _padded(found, n)
             else:
                 _zoom_in_place(found, float(state.head.translation[2]), columns.translation.start + 2)
-            self._add_beliefs(state, found, n, first=k == 0)
+            found = self._with_beliefs(state, found, n, first=k == 0)
             trust = settings.trust * terms[k].worth / settings.worth
             hessian, gradient, cost = trust * found.hessian, trust * found.gradient, trust * found.cost
             if geometry:
@@ -345,21 +371,17 @@ class _Problem:
                 cost += own.cost
             return NormalEquations(cost, hessian, gradient)
 
-        def equations(all_states: tuple[PixelState, ...]) -> NormalEquations:
-            with ThreadPoolExecutor(2) as pool:
-                parts = list(pool.map(one, range(len(all_states)), all_states))
-            found = _summed(parts, layout)
-            # Unknowns that are left out stay where they are.
-            idle = np.flatnonzero(found.hessian.diagonal() == 0.0)
-            found.hessian[idle, idle] = 1.0
-            return found
-
         def retract(all_states: tuple[PixelState, ...], step: Float[np.ndarray, "N"]) -> tuple[PixelState, ...]:
-            return tuple(self._stepped(state, step[layout.places(k)]) for k, state in enumerate(all_states))
+            return tuple(map(self._stepped, all_states, layout.split(step, len(all_states))))
 
-        return minimize_normal_equations(
-            equations, states, retract=retract, cost_tolerance=1e-4, max_iterations=iterations
-        ).state
+        with ThreadPoolExecutor(2) as pool:
+
+            def equations(all_states: tuple[PixelState, ...]) -> ArrowEquations:
+                return layout.joined(list(pool.map(one, range(len(all_states)), all_states)))
+
+            return minimize_normal_equations(
+                equations, states, retract=retract, cost_tolerance=1e-4, max_iterations=iterations
+            ).state
 
     def _stepped(self, state: PixelState, step: Float[np.ndarray, "n"]) -> PixelState:
         n, k = self.face.columns.eyes.stop, len(state.albedo)
@@ -368,16 +390,15 @@ class _Problem:
 
     def _weighed(self, term: PixelTerm, state: PixelState, texture: TextureSpace) -> PixelTerm:
         """The term with what its pixels are worth, as well as this state explains them."""
-        surface, settings = self.face.surface, self.settings.photometric
-        assert surface is not None
+        surface, settings = self.face.compared, self.settings.photometric
         shown = see(self._vertices(state.head), surface, term, focal=math.exp(state.head.log_focal))
         residual = term.image - paint_shown(shown, shown.inside, surface.faces, texture, state.albedo, state.light)
         total = (residual**2).sum(-1, keepdims=True) / (term.sigma * term.outlier) ** 2
         worth = pixels_worth(residual / (1 + total), shown.inside, sigma=term.sigma, most=settings.worth)
         return replace(term, worth=worth)
 
-    def _add_beliefs(self, state: PixelState, equations: NormalEquations, n: int, *, first: bool) -> None:
-        """Of light, and once of albedo."""
+    def _with_beliefs(self, state: PixelState, equations: NormalEquations, n: int, *, first: bool) -> NormalEquations:
+        """With what is believed of light, and once of albedo."""
         settings = self.settings.photometric
         k = len(state.albedo)
         precision, mean = appearance_prior(
@@ -389,20 +410,21 @@ class _Problem:
         off = np.concatenate([state.albedo, state.light.T.ravel()]) - mean
         pull = precision @ off
         own = slice(n, n + k + _N_LIGHT)
-        equations.hessian[own, own] += precision
-        equations.gradient[own] += pull
-        object.__setattr__(equations, "cost", equations.cost + 0.5 * float(off @ pull))
+        hessian, gradient = equations.hessian.copy(), equations.gradient.copy()
+        hessian[own, own] += precision
+        gradient[own] += pull
+        return NormalEquations(equations.cost + 0.5 * float(off @ pull), hessian, gradient)
 
     def focal_deviation(self, states: list[HeadState]) -> float:
         """Of the logarithm of the focal length, as the landmarks tell it."""
         if self.known_focal:
             return 0.0
         heads, layout = self._heads(), self.layout()
-        found = _summed([heads(k, state) for k, state in enumerate(states)], layout)
-        unit = np.zeros(len(found.gradient))
-        unit[layout.shared - 1] = 1.0
-        regular = found.hessian + 1e-9 * np.eye(len(unit)) * found.hessian.diagonal().max()
-        return math.sqrt(max(float(np.linalg.solve(regular, unit)[layout.shared - 1]), 0.0))
+        found = layout.joined([heads(k, state) for k, state in enumerate(states)])
+        unit, lens = np.zeros(len(found.gradient)), len(layout.shared) - 1
+        unit[lens] = 1.0
+        variances = found.hessian.solve(np.full(len(unit), 1e-9 * found.hessian.diagonal().max()), unit)
+        return self._focal_spread if variances is None else math.sqrt(max(float(variances[lens]), 0.0))
 
     def error(self, states: list[HeadState]) -> float:
         """Mean landmark error of the keyframes, percent."""
@@ -422,7 +444,7 @@ class _Problem:
         The detector draws every face towards those it has learnt from; what it gets wrong in all keyframes alike is
         not to be blamed on pose and expression of each frame.
         """
-        model, believed = self.face.prepared.model, self.settings.photometric.landmarks
+        model, believed = self.face.prepared.model, self.face.believed
         normal = np.zeros((model.n_landmarks, 3, 3))
         right = np.zeros((model.n_landmarks, 3))
         for frame, state in zip(self.frames, states, strict=True):
@@ -447,18 +469,6 @@ class _Problem:
 
 _SHIFT_SIGMA = 0.015
 """Spread of a landmark's personal shift, of the outer-eye distance."""
-
-
-def _summed(parts: Sequence[NormalEquations], layout: _Layout) -> NormalEquations:
-    """The equations of all keyframes as one."""
-    size = layout.size(len(parts))
-    cost, hessian, gradient = 0.0, np.zeros((size, size)), np.zeros(size)
-    for k, part in enumerate(parts):
-        places = layout.places(k)
-        cost += part.cost
-        hessian[np.ix_(places, places)] += part.hessian
-        gradient[places] += part.gradient
-    return NormalEquations(cost, hessian, gradient)
 
 
 def _padded(equations: NormalEquations, n: int) -> NormalEquations:

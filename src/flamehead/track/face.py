@@ -20,11 +20,13 @@ from flamehead.model import Flame
 if TYPE_CHECKING:
     from flamehead.model.head import Head
 
-__all__ = ["TrackedFace", "baked_texture", "personal", "tracked_face"]
+__all__ = ["LID_UNIT", "TrackedFace", "baked_texture", "head_params", "head_vertices", "personal", "tracked_face"]
 
 LID_UNIT = 0.5
 """Closure of an eye by one unit of its coefficient: with a spread of 1, twice that shuts it."""
 _SCHEME = "mediapipe478"
+_STILL = 1e-6
+"""Spread of a jaw that a model is not made to turn, radians."""
 _EXPLAINED = 0.3
 """Share of the eyelid fields that expressions may leave open and still stand for them."""
 
@@ -40,6 +42,14 @@ class TrackedFace:
     """None where only landmarks are followed."""
     n_lids: int
     """0 or 2."""
+    believed: LandmarkFitSettings
+    """Of the landmarks and the head; a jaw that the model is not made to turn stays shut."""
+
+    @property
+    def compared(self) -> FaceSurface:
+        """The surface, for those who have pixels."""
+        assert self.surface is not None, "a face for landmarks only has no pixels to compare"
+        return self.surface
 
     @property
     def columns(self) -> Columns:
@@ -66,7 +76,9 @@ def tracked_face(flame: Flame, settings: LandmarkFitSettings, *, landmarks_only:
     if not landmarks_only:
         faces = flame.region_faces("face").cpu().numpy()
         surface = face_surface(small, faces, n_shape=n_shape, n_expression=n_expression + n_lids)
-    return TrackedFace(reduced, prepared, surface, n_lids)
+    if arrays.variant == "2023-no-jaw":
+        settings = replace(settings, jaw_sigma=(_STILL, _STILL, _STILL))
+    return TrackedFace(reduced, prepared, surface, n_lids, settings)
 
 
 def _own_lids(flame: Flame, expressions: Float[np.ndarray, "V 3 E"]) -> Float[np.ndarray, "V 3 2"] | None:

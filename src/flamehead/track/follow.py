@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import FrameStatus, Observation
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
+from flamehead.fit._correspondence import OUTER_EYE_CORNERS
 from flamehead.fit._so3 import exp, log, skew
 from flamehead.fit.landmark_model import (
     HeadState,
@@ -43,10 +44,12 @@ __all__ = ["FrameQuality", "Follower", "RowLayout"]
 _N_LIGHT = 27
 _FEWEST_POINTS = 20
 """Landmarks that a frame must show to be followed."""
+_SMALLEST = 8.0
+"""Extent of the landmarks of a face that can be followed, pixels."""
 _MEANINGLESS = 0.5
 """Decrease of the negative log likelihood that one observation in its noise makes."""
 _LEAST_TRUST = 0.05
-"""In landmarks of a face that does not look like itself."""
+"""In landmarks, however little the pixels look like the face: without any, a lost head is never found again."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class RowLayout:
 
     def unpack(self, row: Float[np.ndarray, "W"], log_focal: float) -> tuple[PixelState, FrameQuality]:
         """The state and the quality of a row."""
-        part = self.parts(row)
+        # A copy: kernels are compiled anew for arrays that cannot be written, such as those of a journal.
+        part = self.parts(np.array(row, dtype=np.float64))
         head = HeadState(
             np.zeros(0), part["expression"], np.zeros(3), part["jaw"], part["eyes"].reshape(2, 2), exp(part["root"]),
             part["translation"], log_focal,
@@ -133,17 +137,20 @@ class Follower:
         settings = settings or TrackSettings()
         self.settings, self.calibration = settings, calibration
         self.pixels = texture is not None and not settings.landmarks_only
-        face = tracked_face(flame, settings.photometric.landmarks, landmarks_only=not self.pixels)
+        believed = replace(settings.photometric.landmarks, n_shape=len(calibration.shape))
+        face = tracked_face(flame, believed, landmarks_only=not self.pixels)
         self.n_lids = face.n_lids
         self.face, self.head = personal(face, calibration.shape, calibration.shift)
         self.texture = baked_texture(texture, calibration.albedo) if texture is not None and self.pixels else None
         self._features = _features(self.face, calibration.shape)
         self.layout = RowLayout(self.face.columns.n_expression)
         self.log_focal = math.log(calibration.focal)
-        believed = settings.photometric.landmarks
-        if flame.arrays.variant == "2023-no-jaw":
-            believed = replace(believed, jaw_sigma=(1e-6, 1e-6, 1e-6))
-        self._believed = believed
+        self._believed = face.believed
+
+    @property
+    def _colors(self) -> TextureSpace:
+        assert self.texture is not None, "a follower of landmarks has no colours"
+        return self.texture
 
     @property
     def width(self) -> int:
@@ -169,8 +176,7 @@ class Follower:
         """
         last = self.layout.unpack(before[-1], self.log_focal) if len(before) else None
         seen = Observation(np.asarray(points, dtype=np.float64), "mediapipe478", self.calibration.size)
-        usable = np.isfinite(seen.points[self.face.prepared.pairs.seen_rows]).all(axis=1)
-        if usable.sum() < _FEWEST_POINTS:
+        if not _is_face(seen.points[self.face.prepared.pairs.seen_rows]):
             return self._lost(last)
         known = last is not None and np.isfinite(last[0].head.translation).all()
         start = self._begun(seen) if last is None or not known else last[0]
@@ -234,9 +240,8 @@ class Follower:
         return replace(start, head=solution.state)
 
     def _term(self, pixels: UInt8[np.ndarray, "H W 3"], head: HeadState, size: int) -> PixelTerm | None:
-        surface, calibration = self.face.surface, self.calibration
-        assert surface is not None
-        vertices = head_vertices(self.head, head)[surface.vertex_ids]
+        calibration = self.calibration
+        vertices = head_vertices(self.head, head)[self.face.compared.vertex_ids]
         box = face_box(vertices, focal=calibration.focal, center=calibration.center, size=calibration.size)
         if box is None:
             return None
@@ -265,7 +270,7 @@ class Follower:
             term = replace(term, worth=worth)
             more = 2 if prior is None else 0
             state = self._solve(state, term, seen, prior, iterations=iterations + more, geometry=True, trust=trust)
-        assert term is not None
+        assert term is not None, "settings without sizes are refused"
         return state, self._measured(state, term)
 
     def _solve(
@@ -280,8 +285,7 @@ class Follower:
         trust: float,
     ) -> PixelState:
         columns, settings = self.face.columns, self.settings.photometric
-        surface, texture = self.face.surface, self.texture
-        assert surface is not None and texture is not None
+        surface, texture = self.face.compared, self._colors
         n = columns.eyes.stop if geometry else 0
         landmarks = self._landmarks(seen, start.head, trust)
         precision, mean = appearance_prior(
@@ -322,8 +326,7 @@ class Follower:
 
     def _measured(self, state: PixelState, term: PixelTerm) -> FrameQuality:
         """How well the pixels of a picture are explained."""
-        surface, texture, settings = self.face.surface, self.texture, self.settings.photometric
-        assert surface is not None and texture is not None
+        surface, texture, settings = self.face.compared, self._colors, self.settings.photometric
         shown = see(head_vertices(self.head, state.head), surface, term, focal=self.calibration.focal)
         painted = paint_shown(shown, shown.inside, surface.faces, texture, state.albedo, state.light)
         residual = term.image - painted
@@ -360,7 +363,10 @@ class Follower:
         return fitted
 
     def _error(self, seen: Observation, head: HeadState) -> float:
-        """Of the face's features alone, which are all that counts."""
+        """Of the face's features alone; NaN where an outer eye corner, whose distance is the unit, was not seen."""
+        corners = seen.points[list(OUTER_EYE_CORNERS)]
+        if not np.isfinite(corners).all() or not np.ptp(corners, axis=0).any():
+            return math.nan
         rows, model = self._features
         fitted = np.full((478, 2), np.nan)
         fitted[rows] = project(landmark_positions(model, head), self.calibration.focal, self.calibration.center)
@@ -377,6 +383,12 @@ def _features(face: TrackedFace, shape: Float[np.ndarray, "S"]) -> tuple[Int[np.
     chosen = LandmarkEmbedding(embedding.face_ids[places], embedding.barycentric[places])
     model = build_landmark_model(flame.arrays, chosen, n_shape=len(shape), n_expression=face.columns.n_expression)
     return rows, compiled_landmarks(bake(model, shape=shape))
+
+
+def _is_face(points: Float[np.ndarray, "K 2"]) -> bool:
+    """Whether enough landmarks were seen, and they do not lie on one spot as those of a detector that is lost."""
+    seen = points[np.isfinite(points).all(axis=1)]
+    return len(seen) >= _FEWEST_POINTS and bool(np.ptp(seen, axis=0).max() >= _SMALLEST)
 
 
 class _Steps:

@@ -37,7 +37,13 @@ def choose_keyframes(
     if not rows.size:
         return []
     rows = rows[:: max(1, len(rows) // _MOST)]
-    features = _features(landmarks[rows].astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        features = _features(landmarks[rows].astype(np.float64))
+    # Points that lie on one spot are no face.
+    faces = np.isfinite(features).all(axis=1)
+    rows, features = rows[faces], features[faces]
+    if not rows.size:
+        return []
     open_eyes = features[:, -1] > _SHUT
     if open_eyes.any():
         rows, features = rows[open_eyes], features[open_eyes]

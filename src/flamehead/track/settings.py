@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flamehead.errors import InputError
 from flamehead.fit.landmarks import LandmarkFitSettings
 from flamehead.fit.photometric import PhotometricSettings
 
@@ -54,3 +55,21 @@ class TrackSettings:
         default_factory=lambda: PhotometricSettings(landmarks=LandmarkFitSettings(n_shape=100, n_expression=60))
     )
     """Weights of pixels and landmarks, and beliefs about heads, colours and light."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and steps that do not go together.
+
+        Raises:
+            InputError: As many steps as sizes are wanted, sizes of 16 pixels or more, and one keyframe or more.
+        """
+        for name, sizes, steps in (
+            ("", self.sizes, self.iterations),
+            ("calibration_", self.calibration_sizes, self.calibration_iterations),
+        ):
+            if not sizes or len(sizes) != len(steps) or min(sizes) < 16:
+                raise InputError(
+                    f"The {name}sizes {sizes} and {name}iterations {steps} of a tracker do not go together; give as "
+                    "many of one as of the other, at least one, and sizes of 16 pixels or more."
+                )
+        if self.keyframes < 1:
+            raise InputError(f"The number of keyframes is {self.keyframes}; give 1 or more, 8 by default.")

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from flamehead._types import StrPath
 from flamehead.data import Camera, FrameStatus, Track
 from flamehead.errors import InputError
-from flamehead.fit.painted import paint_head
+from flamehead.fit.painted import PaintedHead, paint_head
 from flamehead.fit.pixels import TextureSpace
 from flamehead.io import FrameSource, write_image, write_video
 from flamehead.model import Flame
@@ -21,7 +21,7 @@ from flamehead.render import Band, Crop, Curve, blend, grid, render, timeline
 from flamehead.track._ahead import ahead
 from flamehead.track.face import baked_texture
 
-__all__ = ["error_chart", "frame_views", "write_contact_sheet", "write_overlay_video"]
+__all__ = ["error_chart", "frame_views", "head_views", "write_contact_sheet", "write_overlay_video"]
 
 _DETECTED, _FITTED = (0.20, 0.86, 0.38), (0.95, 0.24, 0.30)
 _SHAPE_BACKGROUND = (0.88, 0.89, 0.90)
@@ -30,6 +30,8 @@ _BANDS = (Band("tracked", (0.30, 0.65, 0.42)), Band("bridged", (0.93, 0.70, 0.26
 _REACH = 0.75
 """How far around the face a view shows, by the size of the face."""
 _DOT = 0.8
+_SCHEMES = ("mediapipe478", "mediapipe468", "mediapipe105", "ibug68")
+"""Of landmarks, the densest first."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,6 @@ class _Stage:
     flame: Flame
     texture: TextureSpace | None
     crop: Crop
-    scheme: str | None
-    """Of the model's landmarks that are shown."""
 
 
 def write_overlay_video(
@@ -157,9 +157,7 @@ def _stage(track: Track, flame: Flame, source: FrameSource, texture: TextureSpac
     painted = None
     if texture is not None and track.albedo is not None and track.light is not None:
         painted = baked_texture(texture, np.asarray(track.albedo, dtype=np.float64))
-    schemes = ("mediapipe478", "mediapipe468", "mediapipe105", "ibug68")
-    scheme = next((name for name in schemes if name in flame.embeddings), None)
-    return _Stage(track, flame, painted, _crop(track, height), scheme)
+    return _Stage(track, flame, painted, _crop(track, height))
 
 
 def _crop(track: Track, height: int) -> Crop:
@@ -180,7 +178,6 @@ def _crop(track: Track, height: int) -> Crop:
 
 
 def _views(stage: _Stage, row: int, pixels: UInt8[np.ndarray, "H W 3"]) -> list[Float[np.ndarray, "h w 3"]]:
-    ground = _shown(stage.crop, pixels)
     track, flame = stage.track, stage.flame
     params = replace(
         track.params, **{name: getattr(track.params, name)[row] for name in track.params.__dataclass_fields__}
@@ -190,28 +187,52 @@ def _views(stage: _Stage, row: int, pixels: UInt8[np.ndarray, "H W 3"]) -> list[
     view = stage.crop.camera(camera)
     lids = None if track.eyelids is None else torch.as_tensor(np.asarray(track.eyelids[row])).to(flame.template)
     with torch.no_grad():
-        vertices = flame(params, eyelids=lids).vertices.cpu()
-    vertices = vertices.to(view.focal)
-    head = render(vertices, flame.faces.cpu(), view, supersample=1)
+        vertices = flame(params, eyelids=lids).vertices.cpu().to(view.focal)
+    painted = None
     if stage.texture is not None and track.light is not None:
         painted = paint_head(
             flame, params, view, stage.texture, np.zeros(0), np.asarray(track.light[row]), vertices=vertices
         )
-        overlay = blend(ground, np.clip(painted.image, 0.0, 1.0), painted.alpha)
-    else:
-        drawn = render(vertices, flame.faces.cpu(), view, colors=flame.colors, supersample=1)
-        overlay = blend(ground, drawn.image, 0.85 * drawn.alpha)
-    landmarks = ground.copy()
-    if stage.scheme is not None:
-        placed = flame.landmarks(vertices.to(flame.template), stage.scheme).cpu().to(view.focal)
-        _dots(landmarks, camera_points(view, placed), _FITTED)
-    if track.landmarks is not None:
-        _dots(landmarks, stage.crop.points(track.landmarks[row]), _DETECTED)
-    shape = blend(_SHAPE_BACKGROUND, head.image, head.alpha)
-    views = [ground, overlay, landmarks, shape]
+    seen = None if track.landmarks is None else stage.crop.points(track.landmarks[row])
+    views = head_views(_shown(stage.crop, pixels), vertices, view, flame, seen=seen, painted=painted)
     if track.status[row] != FrameStatus.TRACKED:
         _frame(views[1], _BANDS[int(track.status[row])].color)
     return views
+
+
+def head_views(
+    image: Float[np.ndarray, "h w 3"],
+    vertices: Float[torch.Tensor, "V 3"],
+    camera: Camera,
+    flame: Flame,
+    *,
+    seen: Float[np.ndarray, "L 2"] | None = None,
+    painted: PaintedHead | None = None,
+) -> list[Float[np.ndarray, "h w 3"]]:
+    """Input, overlay, landmarks and shape of one frame.
+
+    Args:
+        image: What was seen, sRGB in [0, 1].
+        vertices: The head, metres.
+        camera: Of the image.
+        flame: The model; its densest landmarks are shown in red.
+        seen: Detected landmarks, pixels; shown in green.
+        painted: The head as it is laid over the image; by default in its usual colours.
+    """
+    head = render(vertices, flame.faces.cpu(), camera, supersample=1)
+    if painted is not None:
+        overlay = blend(image, np.clip(painted.image, 0.0, 1.0), painted.alpha)
+    else:
+        drawn = render(vertices, flame.faces.cpu(), camera, colors=flame.colors, supersample=1)
+        overlay = blend(image, drawn.image, 0.85 * drawn.alpha)
+    marked = image.copy()
+    scheme = next((name for name in _SCHEMES if name in flame.embeddings), None)
+    if scheme is not None:
+        placed = flame.landmarks(vertices.to(flame.template), scheme).cpu().to(camera.focal)
+        _dots(marked, camera_points(camera, placed), _FITTED)
+    if seen is not None:
+        _dots(marked, seen, _DETECTED)
+    return [image, overlay, marked, blend(_SHAPE_BACKGROUND, head.image, head.alpha)]
 
 
 def camera_points(camera: Camera, points: Float[torch.Tensor, "L 3"]) -> Float[np.ndarray, "L 2"]:

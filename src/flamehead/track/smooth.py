@@ -75,6 +75,9 @@ def smooth(
         parts["quality"][where[gaps], 0] = FrameStatus.BRIDGED
         _hold(out, where, lost[where] & ~gaps, layout)
     parts["translation"][:] = _from_view(parts["root"], parts["translation"], joint, lever)
+    if not settings.smooth:
+        # What holds bridges straight pulls at their neighbours a little.
+        out[~lost] = rows[~lost]
     return out
 
 

@@ -1,0 +1,69 @@
+"""A track for a one-file page: each column of numbers as 16-bit steps between its lowest and its highest value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from flamehead.data import Track
+from flamehead.export.html_head import HeadChoice, packed
+from flamehead.geometry.rotation import exp, log
+
+if TYPE_CHECKING:
+    from flamehead.model import Flame
+
+__all__ = ["motion_data"]
+
+_STEPS = 65535
+_VIEW = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+"""From OpenCV's camera space (y down, z forward) to the page's (y up, z towards the viewer)."""
+
+
+def motion_data(flame: Flame, track: Track, choice: HeadChoice) -> dict[str, Any]:
+    """Columns of coefficients, pose and translation over time; the head is seen from where the camera stood."""
+    coefficients = choice.expressions_of(flame, track)
+    pose, translation = _seen_pose(flame, track)
+    values = np.concatenate([coefficients, pose, translation], axis=1)
+    lowest, span = values.min(0), np.ptp(values, axis=0)
+    # In single precision first, as the page has it.
+    lowest, steps = lowest.astype(np.float32), (span / _STEPS).astype(np.float32)
+    whole = np.round((values - lowest) / np.where(steps > 0.0, steps, 1.0)).clip(0, _STEPS)
+    count, first = coefficients.shape[1], len(choice.shape_rows)
+    return {
+        "times": packed(np.asarray(track.times) - track.times[0], np.float32),
+        "lowest": packed(lowest, np.float32),
+        "steps": packed(steps, np.float32),
+        "values": packed(whole, np.uint16),
+        "rows": list(range(first, first + count)),
+        "columns": {
+            "coefficients": [0, count],
+            "pose": [count, count + 15],
+            "translation": [count + 15, count + 18],
+        },
+    }
+
+
+def _seen_pose(flame: Flame, track: Track) -> tuple[Float[np.ndarray, "T 15"], Float[np.ndarray, "T 3"]]:
+    """Axis-angle vectors and translations with the camera's own motion folded into the head's.
+
+    For a camera x_c = C x + c and a head R (p - J) + J + t, the page's F x_c is F C R (p - J) + J + t' with
+    t' = F C (J + t) + F c - J. The mean of t' is taken out, so that the head stands in the middle.
+    """
+    count = len(track)
+    params = track.params.to(dtype=torch.float64, device="cpu")
+    camera = track.camera
+    turn = _VIEW @ camera.rotation.double().cpu().expand(count, 3, 3)
+    shift = camera.translation.double().cpu().expand(count, 3) @ _VIEW
+    arrays = flame.arrays
+    shape = params.shape.reshape(-1, params.shape.shape[-1])[0].numpy()
+    regressed = arrays.joint_regressor[0] @ (arrays.template + arrays.shape_basis[..., : len(shape)] @ shape)
+    joint = torch.from_numpy(regressed)
+    root = turn @ exp(params.root.expand(count, 3))
+    place = (turn @ (joint + params.translation.expand(count, 3))[..., None])[..., 0] + shift - joint
+    pose = torch.cat(
+        [log(root), *(getattr(params, name).expand(count, 3) for name in ("neck", "jaw", "left_eye", "right_eye"))], -1
+    )
+    return pose.numpy(), (place - place.mean(0)).numpy()
