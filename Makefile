@@ -38,8 +38,9 @@ check: .venv/ready
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-# The array shapes in signatures, enforced while the tests run. Modules with compiled kernels cannot be listed, nor can
-# those whose tests hand in wrong shapes on purpose; torch.compile does not see through the checks.
+# The array shapes in signatures, enforced while the tests run. Modules with compiled kernels cannot be listed (files
+# named `_cpu*` or `_triton*`, and what lies in folders of such names), nor can those whose tests hand in wrong shapes
+# on purpose; torch.compile does not see through the checks.
 ROOMS := geometry.camera geometry.landmark_sets geometry.normals geometry.rotation geometry.similarity solve \
 	fit._correspondence fit._prepare fit._so3 fit._start fit.landmark_model fit.landmarks fit.metrics fit.residuals \
 	model.lbs model.landmarks detect._window detect.schemes \

@@ -40,9 +40,9 @@ def main() -> None:
 
 def draw(points: torch.Tensor, faces: torch.Tensor, size: int, *, cull: bool) -> Fragments:
     """The kernels themselves, without the checks of arguments, which wait for the device."""
-    from flamehead.raster import _triton
+    from flamehead.raster._triton.rasterize import rasterize as rasterize_triton
 
-    return _triton.rasterize(points, faces, (size, size), cull=cull)
+    return rasterize_triton(points, faces, (size, size), cull=cull)
 
 
 def compare(scene: Scene, size: int, device: torch.device) -> dict[str, float]:
@@ -89,7 +89,7 @@ def timed(stage: Callable[[], object], device: torch.device, repeats: int) -> tu
 
 def stages(scene: Scene, size: int, batch: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """What is timed: each stage by itself on what the ones before it gave, then a whole step of optimisation."""
-    from flamehead.raster import _triton_autograd
+    from flamehead.raster._triton import autograd
 
     points = torch.stack([scene.points(size, n) for n in range(batch)]).to(device).requires_grad_()
     colours = torch.rand(len(scene.vertices), 3, device=device).requires_grad_()
@@ -99,12 +99,12 @@ def stages(scene: Scene, size: int, batch: int, device: torch.device) -> dict[st
 
     def spread(with_points: bool = True) -> torch.Tensor:
         given = points if with_points else None
-        return _triton_autograd.interpolate(colours, faces, seen, points=given, perspective=True)
+        return autograd.interpolate(colours, faces, seen, points=given, perspective=True)
 
     def step() -> None:
         nonlocal seen
         seen = draw(plain, faces, size, cull=True)
-        picture = _triton_autograd.antialias(spread(), points, seen, edges, perspective=True)
+        picture = autograd.antialias(spread(), points, seen, edges, perspective=True)
         torch.autograd.grad((picture - target).square().mean(), (colours, points))
 
     image = spread().detach()
@@ -113,7 +113,7 @@ def stages(scene: Scene, size: int, batch: int, device: torch.device) -> dict[st
         "rasterize culled": lambda: draw(plain, faces, size, cull=True),
         "interpolate": lambda: spread().detach(),
         "interpolate and back": lambda: torch.autograd.grad(spread().sum(), (colours, points)),
-        "antialias": lambda: _triton_autograd.antialias(image, plain, seen, edges, perspective=True),
+        "antialias": lambda: autograd.antialias(image, plain, seen, edges, perspective=True),
         "step, forward and backward": step,
     }
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from flamehead.raster._lanes import (
+from flamehead.raster._cpu.lanes import (
     FEW,
     bits,
     count,

@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="triton is not installed; it comes with CUD
 if os.environ.get("TRITON_INTERPRET") != "1" and not torch.cuda.is_available():
     pytest.skip("no CUDA device, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
-from flamehead.raster import _triton
+from flamehead.raster._triton.rasterize import rasterize as rasterize_triton
 
 DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1" else "cpu"
 SIZE = (37, 29)
@@ -57,7 +57,7 @@ def ball(depth: float = 4.0, n: int = 160, focal: float = 90.0) -> Scene:
 
 
 def draw(points: torch.Tensor, faces: torch.Tensor, size=SIZE, *, cull=False, **options) -> Fragments:
-    seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), size, cull=cull, **options)
+    seen = rasterize_triton(points.to(DEVICE), faces.to(DEVICE), size, cull=cull, **options)
     return Fragments(seen.face_ids.cpu(), seen.barycentric.cpu(), seen.depth.cpu())
 
 

@@ -12,7 +12,8 @@ pytest.importorskip("triton", reason="triton is not installed; it comes with CUD
 if os.environ.get("TRITON_INTERPRET") != "1" and not torch.cuda.is_available():
     pytest.skip("no CUDA device, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
-from flamehead.raster import _triton, _triton_autograd
+from flamehead.raster._triton import autograd
+from flamehead.raster._triton.rasterize import rasterize as rasterize_triton
 
 DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1" else "cpu"
 SIZE = (30, 21)
@@ -33,7 +34,7 @@ def tent(batch: tuple[int, ...], seed: int = 0) -> tuple[torch.Tensor, torch.Ten
 @pytest.mark.parametrize("batch", [(), (2,), (2, 1)])
 def test_a_picture_and_its_gradients_are_those_of_the_cpu(batch, shared):
     points, faces = tent(() if shared else batch)
-    seen = _triton.rasterize(points.expand(*batch, 13, 3).to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
+    seen = rasterize_triton(points.expand(*batch, 13, 3).to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
     here = type(seen)(seen.face_ids.cpu(), seen.barycentric.cpu(), seen.depth.cpu())
     generator = torch.Generator().manual_seed(1)
     colours = torch.rand(*(() if shared else batch), 13, 3, generator=generator)
@@ -45,8 +46,8 @@ def test_a_picture_and_its_gradients_are_those_of_the_cpu(batch, shared):
     expected = torch.autograd.grad((picture * weights).sum(), wanted)
 
     given = tuple(x.detach().clone().to(DEVICE).requires_grad_() for x in (colours, points))
-    drawn = _triton_autograd.interpolate(given[0], faces.to(DEVICE), seen, points=given[1], perspective=True)
-    blended = _triton_autograd.antialias(drawn, given[1], seen, edges_of(faces), perspective=True)
+    drawn = autograd.interpolate(given[0], faces.to(DEVICE), seen, points=given[1], perspective=True)
+    blended = autograd.antialias(drawn, given[1], seen, edges_of(faces), perspective=True)
     gradients = torch.autograd.grad((blended * weights.to(DEVICE)).sum(), given)
 
     assert blended.shape == (*batch, 21, 30, 3) and not torch.equal(blended, drawn)
@@ -57,15 +58,15 @@ def test_a_picture_and_its_gradients_are_those_of_the_cpu(batch, shared):
 
 def test_deterministic_algorithms_give_the_same_picture_and_gradients():
     points, faces = tent((2,))
-    seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
+    seen = rasterize_triton(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
     colours = torch.rand(2, 13, 3, generator=torch.Generator().manual_seed(1))
     results = []
     for deterministic in (False, True, True):
         given = tuple(x.detach().clone().to(DEVICE).requires_grad_() for x in (colours, points))
         torch.use_deterministic_algorithms(deterministic)
         try:
-            drawn = _triton_autograd.interpolate(given[0], faces.to(DEVICE), seen, points=given[1], perspective=True)
-            blended = _triton_autograd.antialias(drawn, given[1], seen, edges_of(faces), perspective=True)
+            drawn = autograd.interpolate(given[0], faces.to(DEVICE), seen, points=given[1], perspective=True)
+            blended = autograd.antialias(drawn, given[1], seen, edges_of(faces), perspective=True)
             results.append((blended, *torch.autograd.grad(blended.square().sum(), given)))
         finally:
             torch.use_deterministic_algorithms(False)
@@ -76,9 +77,9 @@ def test_deterministic_algorithms_give_the_same_picture_and_gradients():
 
 def test_without_points_only_values_get_gradients():
     points, faces = tent(())
-    seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
+    seen = rasterize_triton(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
     colours = torch.rand(13, 2, device=DEVICE, requires_grad=True)
-    drawn = _triton_autograd.interpolate(colours, faces.to(DEVICE), seen, points=None, perspective=True)
+    drawn = autograd.interpolate(colours, faces.to(DEVICE), seen, points=None, perspective=True)
     (gradient,) = torch.autograd.grad(drawn.sum(), colours)
     torch.testing.assert_close(gradient.sum(), 2.0 * seen.covered.sum().float())
 
@@ -86,8 +87,8 @@ def test_without_points_only_values_get_gradients():
 def test_edges_on_a_device_leave_with_the_edges():
     points, faces = tent(())
     edges = edges_of(faces)
-    first, again = (_triton_autograd._on_device(edges, torch.device(DEVICE)) for _ in range(2))
+    first, again = (autograd._on_device(edges, torch.device(DEVICE)) for _ in range(2))
     assert first[0] is again[0] and first[1] == 2
-    count = len(_triton_autograd._KNOWN)
+    count = len(autograd._KNOWN)
     del edges, faces, points
-    assert len(_triton_autograd._KNOWN) == count - 1
+    assert len(autograd._KNOWN) == count - 1

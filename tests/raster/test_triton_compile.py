@@ -13,7 +13,7 @@ triton = pytest.importorskip("triton", reason="triton is not installed; it comes
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("TRITON_INTERPRET=1 is set, which leaves nothing to compile", allow_module_level=True)
 
-FILES = ["_triton_kernels", "_triton_gradients", "_triton_pairs"]
+FILES = ["kernels", "gradients", "pairs"]
 PRECISE = {"setup_kernel", "interpolate_backward_kernel", "sides_kernel", "pairs_kernel"}
 """Launched without fused multiply-add."""
 KINDS = {
@@ -33,7 +33,7 @@ CONSTANTS = {"TILE": [16], "TILES": [8], "BLOCK": [128, 256], "CULL": [True], "P
 def kernels():
     """Whatever the files hold that is launched; helpers that kernels call have names with an underscore."""
     for file in FILES:
-        module = import_module(f"flamehead.raster.{file}")
+        module = import_module(f"flamehead.raster._triton.{file}")
         for name, value in vars(module).items():
             if isinstance(value, triton.JITFunction) and name.endswith("_kernel"):
                 yield pytest.param(value, id=name)

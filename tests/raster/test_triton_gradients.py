@@ -9,7 +9,8 @@ pytest.importorskip("triton", reason="triton is not installed; it comes with CUD
 if os.environ.get("TRITON_INTERPRET") != "1" and not torch.cuda.is_available():
     pytest.skip("no CUDA device, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
-from flamehead.raster import _triton, _triton_gradients
+from flamehead.raster._triton import gradients as kernels
+from flamehead.raster._triton.rasterize import rasterize as rasterize_triton
 
 DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1" else "cpu"
 SIZE = (21, 18)
@@ -67,7 +68,7 @@ def planes(seen):
 )
 def test_values_and_gradients_are_those_of_autograd(perspective, behind, channels, shared, dtype):
     points, faces = scene(3, behind=behind)
-    seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False, perspective=perspective, near=0.3)
+    seen = rasterize_triton(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False, perspective=perspective, near=0.3)
     generator = torch.Generator().manual_seed(4)
     attributes = torch.randn(1 if shared else 2, 25, channels, generator=generator).to(dtype)
     weights = torch.randn(2, PIXELS, channels, generator=generator).to(dtype)
@@ -78,8 +79,8 @@ def test_values_and_gradients_are_those_of_autograd(perspective, behind, channel
     by_values, by_points = torch.autograd.grad((expected * weights.double()).sum(), wide)
 
     fixed = (faces.to(DEVICE), *planes(seen))
-    image = _triton_gradients.interpolate(attributes.to(DEVICE), *fixed)
-    got = _triton_gradients.interpolate_backward(
+    image = kernels.interpolate(attributes.to(DEVICE), *fixed)
+    got = kernels.interpolate_backward(
         weights.to(DEVICE), attributes.to(DEVICE), points.to(DEVICE), *fixed, perspective=perspective
     )
     assert image.dtype == dtype and got[0].dtype == dtype and got[1] is not None and got[1].dtype == points.dtype
@@ -92,15 +93,13 @@ def test_values_and_gradients_are_those_of_autograd(perspective, behind, channel
 
 def test_points_may_be_shared_or_left_out():
     points, faces = scene(5, batch=1)
-    seen = _triton.rasterize(points.expand(2, -1, -1).to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
+    seen = rasterize_triton(points.expand(2, -1, -1).to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
     fixed = (faces.to(DEVICE), *planes(seen))
     attributes = torch.randn(2, 25, 3, generator=torch.Generator().manual_seed(6)).to(DEVICE)
     gradient = torch.ones(2, PIXELS, 3, device=DEVICE)
-    each = _triton_gradients.interpolate_backward(
-        gradient, attributes, points.expand(2, -1, -1).contiguous().to(DEVICE), *fixed
-    )
-    together = _triton_gradients.interpolate_backward(gradient, attributes, points.to(DEVICE), *fixed)
-    without = _triton_gradients.interpolate_backward(gradient, attributes, None, *fixed)
+    each = kernels.interpolate_backward(gradient, attributes, points.expand(2, -1, -1).contiguous().to(DEVICE), *fixed)
+    together = kernels.interpolate_backward(gradient, attributes, points.to(DEVICE), *fixed)
+    without = kernels.interpolate_backward(gradient, attributes, None, *fixed)
     assert each[1] is not None and together[1] is not None and without[1] is None
     torch.testing.assert_close(together[1], each[1].sum(0, keepdim=True))
     torch.testing.assert_close(without[0], each[0])
@@ -109,7 +108,7 @@ def test_points_may_be_shared_or_left_out():
 def test_what_is_not_seen_does_not_leak():
     """Values, corners and gradients of what no covered pixel shows may be anything."""
     points, faces = scene(7, batch=1)
-    seen = _triton.rasterize(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
+    seen = rasterize_triton(points.to(DEVICE), faces.to(DEVICE), SIZE, cull=False)
     unseen = torch.cat([points, torch.full((1, 1, 3), torch.nan)], dim=1).to(DEVICE)
     attributes = torch.full((1, 26, 3), torch.nan)
     attributes[:, :25] = 1.0
@@ -117,8 +116,8 @@ def test_what_is_not_seen_does_not_leak():
     ids, weights = planes(seen)
     gradient = torch.ones(1, PIXELS, 3, device=DEVICE)
     gradient[ids < 0] = torch.nan
-    image = _triton_gradients.interpolate(attributes.to(DEVICE), more, ids, weights)
-    found = _triton_gradients.interpolate_backward(gradient, attributes.to(DEVICE), unseen, more, ids, weights)
+    image = kernels.interpolate(attributes.to(DEVICE), more, ids, weights)
+    found = kernels.interpolate_backward(gradient, attributes.to(DEVICE), unseen, more, ids, weights)
     assert found[1] is not None and all(x.isfinite().all() for x in (image, found[0], found[1]))
     assert (image[ids < 0] == 0).all()
 
@@ -129,6 +128,6 @@ def test_nothing_in_nothing_out(size, channels):
     pixels = size[0] * size[1]
     ids = torch.full((2, pixels), -1, dtype=torch.int32, device=DEVICE)
     fixed = (torch.zeros(0, 3, dtype=torch.int32, device=DEVICE), ids, torch.zeros(2, 3, pixels, device=DEVICE))
-    assert _triton_gradients.interpolate(empty, *fixed).shape == (2, pixels, channels)
-    found = _triton_gradients.interpolate_backward(torch.zeros(2, pixels, channels, device=DEVICE), empty, None, *fixed)
+    assert kernels.interpolate(empty, *fixed).shape == (2, pixels, channels)
+    found = kernels.interpolate_backward(torch.zeros(2, pixels, channels, device=DEVICE), empty, None, *fixed)
     assert not found[0].any() and found[1] is None

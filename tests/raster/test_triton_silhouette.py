@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="triton is not installed; it comes with CUD
 if os.environ.get("TRITON_INTERPRET") != "1" and not torch.cuda.is_available():
     pytest.skip("no CUDA device, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
-from flamehead.raster import _triton_silhouette
+from flamehead.raster._triton import silhouette
 
 DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1" else "cpu"
 SIZE = (40, 33)
@@ -80,7 +80,7 @@ def pairs_of(points: torch.Tensor, faces: torch.Tensor, seen: Fragments, perspec
     arrays = (
         torch.from_numpy(x) for x in (edges.faces, edges.vertices, edges.half_edges, edges.starts, edges.face_edges)
     )
-    return _triton_silhouette.find_pairs(
+    return silhouette.find_pairs(
         *there(points, *arrays, seen.face_ids, seen.depth),
         degree=int(np.diff(edges.starts).max()), perspective=perspective, tolerance=TOLERANCE, steps=STEPS,
     )  # fmt: skip
@@ -112,8 +112,8 @@ def test_picture_and_gradients_are_those_of_the_compiled_pass(channels, dtype):
 
     pairs = pairs_of(points, faces, seen, True)
     flat, slopes = image.flatten(1, 2).to(DEVICE), weights.flatten(1, 2).to(DEVICE)
-    got = _triton_silhouette.blend(flat, pairs)
-    by_image, by_points = _triton_silhouette.blend_backward(slopes, flat, points.to(DEVICE), pairs)
+    got = silhouette.blend(flat, pairs)
+    by_image, by_points = silhouette.blend_backward(slopes, flat, points.to(DEVICE), pairs)
     assert (expected != image).any() and gradients[1].abs().max() > 0.1
     torch.testing.assert_close(got.cpu(), expected.detach().flatten(1, 2))
     torch.testing.assert_close(by_image.cpu(), gradients[0].flatten(1, 2))
@@ -128,10 +128,8 @@ def test_pictures_may_share_their_points():
     half = len(pictures) // 2
     assert torch.equal(numbers[:half], numbers[half:]) and torch.equal(pictures.bincount(), torch.tensor([half, half]))
     image = torch.rand(2, SIZE[0] * SIZE[1], 3, generator=torch.Generator().manual_seed(2)).to(DEVICE)
-    shared = _triton_silhouette.blend_backward(
-        torch.ones_like(image), image, points.to(DEVICE), (pictures, numbers, values)
-    )
-    each = _triton_silhouette.blend_backward(
+    shared = silhouette.blend_backward(torch.ones_like(image), image, points.to(DEVICE), (pictures, numbers, values))
+    each = silhouette.blend_backward(
         torch.ones_like(image), image, points.expand(2, -1, -1).contiguous().to(DEVICE), (pictures, numbers, values)
     )
     torch.testing.assert_close(shared[1], each[1].sum(0, keepdim=True), rtol=1e-5, atol=1e-5)
@@ -143,4 +141,4 @@ def test_where_nothing_is_seen_nothing_changes():
         seen = rasterize(corners, faces, SIZE)
         pairs = pairs_of(corners, faces, seen, True)
         image = torch.rand(2, SIZE[0] * SIZE[1], 3).to(DEVICE)
-        assert len(pairs[0]) == 0 and torch.equal(_triton_silhouette.blend(image, pairs), image)
+        assert len(pairs[0]) == 0 and torch.equal(silhouette.blend(image, pairs), image)

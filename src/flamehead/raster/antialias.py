@@ -81,9 +81,9 @@ def antialias(
             "pass edges_of(faces), or None."
         )
     if chosen == "triton":
-        from flamehead.raster import _triton_autograd
+        from flamehead.raster._triton import autograd
 
-        return _triton_autograd.antialias(image, points, fragments, edges, perspective=perspective)
+        return autograd.antialias(image, points, fragments, edges, perspective=perspective)
     options = {"perspective": perspective, "threads": threads}
     pairs = silhouette_pairs(points, edges, fragments, **options, plain=chosen != "numba")
     height, width = fragments.face_ids.shape[-2:]
@@ -115,7 +115,7 @@ def silhouette_pairs(
         each = zip(corners, ids, depth, strict=True)
         return [find_pairs_plain(p, edges, i, d, perspective=perspective) for p, i, d in each]
     # Imported here: numba costs a second, and plain torch needs none of it.
-    from flamehead.raster._pairs import find_pairs
+    from flamehead.raster._cpu.pairs import find_pairs
 
     return find_pairs(corners, edges, ids, depth, perspective=perspective, threads=threads)
 
@@ -125,14 +125,14 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, points: Tensor, pairs: list[Pairs]) -> Tensor:
-        from flamehead.raster import _cpu_silhouette
+        from flamehead.raster._cpu import silhouette as kernels
 
         image = image.detach().contiguous()
         out = empty_like(image).copy_(image)
         differences = [image.new_empty(len(each.numbers), image.shape[-1]) for each in pairs]
         for n, each in enumerate(pairs):
             kept = differences[n].numpy()
-            _cpu_silhouette.blend(image[n].numpy(), each.numbers, each.values, out[n].numpy(), kept)
+            kernels.blend(image[n].numpy(), each.numbers, each.values, out[n].numpy(), kept)
         ctx.pairs, ctx.differences, ctx.shape, ctx.dtype = pairs, differences, points.shape, points.dtype
         return out
 
@@ -141,16 +141,14 @@ class _Blend(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        from flamehead.raster import _cpu_silhouette
+        from flamehead.raster._cpu import silhouette as kernels
 
         gradient = gradients[0].contiguous()
         by_image, by_points = empty_like(gradient).copy_(gradient), torch.zeros(ctx.shape, dtype=torch.float64)
         for n, each in enumerate(ctx.pairs):
             target = by_points[n if len(by_points) > 1 else 0].numpy()
             kept = ctx.differences[n].numpy()
-            _cpu_silhouette.blend_backward(
-                gradient[n].numpy(), each.numbers, each.values, kept, by_image[n].numpy(), target
-            )
+            kernels.blend_backward(gradient[n].numpy(), each.numbers, each.values, kept, by_image[n].numpy(), target)
         return by_image, by_points.to(ctx.dtype), None
 
 

@@ -47,10 +47,10 @@ def gather(
     wants_gradient = attributes.requires_grad and torch.is_grad_enabled()
     if attributes.device.type == "cpu" and attributes.dtype == torch.float32 and not wants_gradient:
         # Imported here: numba costs a second, and nothing else in this file needs it.
-        from flamehead.raster import _cpu
+        from flamehead.raster._cpu.rasterize import gather as gather_cpu
 
         plain = attributes.detach().contiguous(), faces.int().contiguous()
-        return _cpu.gather(*plain, face_ids.int().contiguous(), barycentric.float().contiguous())
+        return gather_cpu(*plain, face_ids.int().contiguous(), barycentric.float().contiguous())
     weights = barycentric.to(attributes.dtype)
     corners = faces.long()[face_ids.long()]
     first, second, third = (weights[:, k, None] * attributes[corners[:, k]] for k in range(3))

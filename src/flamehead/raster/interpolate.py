@@ -60,9 +60,9 @@ def interpolate(
             placed = None if points is None else snapped(points)
             return interpolate_plain(attributes, faces, fragments, points=placed, perspective=perspective)
         case "triton":
-            from flamehead.raster import _triton_autograd
+            from flamehead.raster._triton import autograd
 
-            return _triton_autograd.interpolate(attributes, faces, fragments, points=points, perspective=perspective)
+            return autograd.interpolate(attributes, faces, fragments, points=points, perspective=perspective)
         case "numba":
             return _compiled(attributes, faces, fragments, points, perspective, threads)
         case other:
@@ -185,11 +185,11 @@ class _Interpolate(torch.autograd.Function):
         threads: int | None,
     ) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
-        from flamehead.raster import _cpu_gradients
+        from flamehead.raster._cpu import gradients as kernels
 
         values = values.contiguous()
         ctx.save_for_backward(values, points, faces, ids, planes)
-        out, seen = _cpu_gradients.interpolate(values, faces, ids, planes, threads=threads)
+        out, seen = kernels.interpolate(values, faces, ids, planes, threads=threads)
         ctx.options = {"seen": seen, "width": width, "perspective": perspective, "threads": threads}
         return out
 
@@ -198,10 +198,10 @@ class _Interpolate(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        from flamehead.raster import _cpu_gradients
+        from flamehead.raster._cpu import gradients as kernels
 
         values, points, *fixed = ctx.saved_tensors
         corners = None if points is None else points.contiguous()
         options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
-        found = _cpu_gradients.interpolate_backward(gradients[0].contiguous(), values, corners, *fixed, **options)
+        found = kernels.interpolate_backward(gradients[0].contiguous(), values, corners, *fixed, **options)
         return (*found, None, None, None, None, None, None)

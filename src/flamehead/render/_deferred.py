@@ -128,7 +128,7 @@ class _Paint(torch.autograd.Function):
         ctx: Any, points: Tensor, normals: Tensor, scaled: Tensor, texels: Tensor, uv: Tensor, scene: _Scene
     ) -> Tensor:
         # Imported here: numba costs a second.
-        from flamehead.render import _cpu_deferred
+        from flamehead.render._cpu import deferred as kernels
 
         points, normals, scaled, uv = (value.detach().contiguous() for value in (points, normals, scaled, uv))
         ctx.save_for_backward(points, uv)
@@ -139,7 +139,7 @@ class _Paint(torch.autograd.Function):
         ctx.common = [_arguments(scene, item, points, normals, scaled, texels, uv) for item in range(size)]
         for item, common in enumerate(ctx.common):
             into = out[item].reshape(-1).numpy()
-            jobs = [partial(_cpu_deferred.paint, *ends, *common, into, *_room(0, 1)) for ends in scene.limits]
+            jobs = [partial(kernels.paint, *ends, *common, into, *_room(0, 1)) for ends in scene.limits]
             run(jobs, scene.workers)
         return out
 
@@ -169,16 +169,16 @@ def _arguments(
     scene: _Scene, item: int, points: Tensor, normals: Tensor, scaled: Tensor, texels: Tensor, uv: Tensor
 ) -> tuple[Any, ...]:
     """Of the kernels, for one picture, from `ids` to `size`."""
-    from flamehead.render import _cpu_faces
+    from flamehead.render._cpu import faces as kernels
 
     cut, faces = scene.cut, scene.faces.contiguous().numpy()
     table = empty(len(cut.vertex_rows), 8, dtype=torch.float32)
     rows = cut.vertex_rows.numpy(), uv.numpy(), cut.uv_rows.numpy()
-    _cpu_faces.corners(normals[item].numpy(), *rows, table.numpy())
+    kernels.corners(normals[item].numpy(), *rows, table.numpy())
     steps = empty(len(faces), 8, dtype=torch.float32)
     width, height = (float(side) for side in scene.sizes[0])
     mesh = points[item].numpy(), faces, uv.numpy(), scene.uv_faces.contiguous().numpy()
-    run(ranges(_cpu_faces.steps, len(faces), 1, *mesh, scene.perspective, width, height, steps.numpy()), 1)
+    run(ranges(kernels.steps, len(faces), 1, *mesh, scene.perspective, width, height, steps.numpy()), 1)
     flat = table.reshape(-1).numpy(), steps.reshape(-1).numpy()
     look = scaled[item].numpy(), scene.encode, texels.detach().numpy(), *scene.pyramid()
     return *scene.seen.arrays(item), scene.perspective, cut.faces.int().reshape(-1).numpy(), *flat, *look
@@ -186,7 +186,7 @@ def _arguments(
 
 def _room(floats: int, numbers: int) -> list[np.ndarray]:
     """What a kernel needs for a block of pixels: the block, a float for each so many times, and whole numbers."""
-    from flamehead.render._cpu_blocks import SIZE, N
+    from flamehead.render._cpu.blocks import SIZE, N
 
     more = [np.zeros(floats * N, dtype=np.float32)] if floats else []
     return [np.zeros(SIZE, dtype=np.float32), *more, *(np.zeros(N, dtype=np.int64) for _ in range(numbers))]
@@ -205,8 +205,8 @@ class _Found:
     @staticmethod
     def of(scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray) -> _Found:
         """Run over all pixels."""
-        from flamehead.render import _cpu_deferred
-        from flamehead.render._cpu_faces import ROW
+        from flamehead.render._cpu import deferred as kernels
+        from flamehead.render._cpu.faces import ROW
 
         limits = scene.limits
         n_faces = min(len(scene.faces), max(last - first for first, last in limits))
@@ -222,7 +222,7 @@ class _Found:
         for n, (first, last) in enumerate(limits):
             faces = places[n], found.seen[n], found.rows[n].reshape(-1)
             into = *faces, found.samples[first:last].reshape(-1), found.counts[n], found.sums[n]
-            jobs.append(partial(_cpu_deferred.paint_backward, first, last, *common, gradient, *into, *_room(3, 2)))
+            jobs.append(partial(kernels.paint_backward, first, last, *common, gradient, *into, *_room(3, 2)))
         run(jobs, scene.workers)
         return found
 
@@ -230,16 +230,16 @@ class _Found:
         self, scene: _Scene, table: np.ndarray, points: np.ndarray, by_vertex: np.ndarray, by_uv: np.ndarray
     ) -> None:
         """Add gradients of vertices and of texture coordinates, in the order of the bands."""
-        from flamehead.render import _cpu_faces
+        from flamehead.render._cpu import faces as kernels
 
         rows = scene.cut.vertex_rows.numpy(), scene.cut.uv_rows.numpy()
         mesh = scene.cut.faces.int().numpy(), *rows, table.reshape(-1, 8), points, scene.perspective
         for seen, sums, (count, _) in zip(self.seen, self.rows, self.counts, strict=True):
-            _cpu_faces.hand_out(seen[:count], sums[:count], *mesh, by_vertex, by_uv)
+            kernels.hand_out(seen[:count], sums[:count], *mesh, by_vertex, by_uv)
 
     def to_texels(self, scene: _Scene, by_texels: np.ndarray) -> list[Callable[[], None]]:
         """Jobs that add gradients of texels; each owns rows between which about equally many samples lie."""
-        from flamehead.render import _cpu_deferred
+        from flamehead.render._cpu import deferred as kernels
 
         starts = np.array([first for first, _ in scene.limits])
         parts = np.stack([starts, starts + self.counts[:, 1]], axis=1)
@@ -251,4 +251,4 @@ class _Found:
             inner = np.quantile(rows, np.arange(1, parts_wanted) / parts_wanted)
         ends = [0.0, *np.clip(inner, 0.0, 1.0).tolist(), 1.0]
         rest = self.samples.reshape(-1), parts, *scene.pyramid(), by_texels
-        return [partial(_cpu_deferred.pull_texels, *pair, *rest, *_room(0, 0)) for pair in pairwise(ends)]
+        return [partial(kernels.pull_texels, *pair, *rest, *_room(0, 0)) for pair in pairwise(ends)]

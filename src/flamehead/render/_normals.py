@@ -27,12 +27,12 @@ class _Normals(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vertices: Tensor, faces: Tensor) -> Tensor:
         # Imported here: numba costs a second.
-        from flamehead.render import _cpu_normals
+        from flamehead.render._cpu import normals as kernels
 
         vertices = vertices.detach().contiguous()
         out, lengths = torch.zeros_like(vertices), vertices.new_empty(vertices.shape[:2])
         for each, normals, length in zip(vertices.numpy(), out.numpy(), lengths.numpy(), strict=True):
-            _cpu_normals.normals(each, faces.numpy(), normals, length)
+            kernels.normals(each, faces.numpy(), normals, length)
         ctx.save_for_backward(vertices, faces, out, lengths)
         return out
 
@@ -41,12 +41,12 @@ class _Normals(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor, None]:
-        from flamehead.render import _cpu_normals
+        from flamehead.render._cpu import normals as kernels
 
         vertices, faces, out, lengths = ctx.saved_tensors
         gradient, found = gradients[0].contiguous().numpy(), torch.zeros_like(vertices)
         room = torch.empty_like(vertices).numpy()
         for n in range(len(vertices)):
             kept = vertices[n].numpy(), faces.numpy(), out.detach()[n].numpy(), lengths[n].numpy()
-            _cpu_normals.normals_backward(*kept, gradient[n], room[n], found[n].numpy())
+            kernels.normals_backward(*kept, gradient[n], room[n], found[n].numpy())
         return found, None

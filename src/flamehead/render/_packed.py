@@ -36,21 +36,21 @@ class _Pack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, sizes: Sizes, decode: bool) -> Tensor:
         # Imported here: numba costs a second.
-        from flamehead.render import _cpu_texels
+        from flamehead.render._cpu import texels as kernels
 
         image = image.detach().contiguous()
         ctx.save_for_backward(image)
         ctx.sizes, ctx.decode = sizes, decode
         texels = empty(sum(width * height for width, height in sizes), 4, dtype=torch.float32)
         flat = image.reshape(-1).numpy(), decode, texels.reshape(-1).numpy()
-        _share(_cpu_texels.pack, image.shape[0] * image.shape[1], 1, *flat, room=_cpu_texels.RUN)
+        _share(kernels.pack, image.shape[0] * image.shape[1], 1, *flat, room=kernels.RUN)
         pyramid = Pyramid(texels, sizes)
         for n in range(len(sizes) - 1):
             large, small = pyramid.level(n), pyramid.level(n + 1)
             if _even(sizes[n]):
                 width, height = sizes[n + 1]
                 rest = large.reshape(-1).numpy(), width, small.reshape(-1).numpy()
-                _share(_cpu_texels.halve, height, width, *rest)
+                _share(kernels.halve, height, width, *rest)
             else:
                 halve(large.numpy(), small.numpy())
         return texels.reshape(-1)
@@ -60,7 +60,7 @@ class _Pack(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        from flamehead.render import _cpu_texels
+        from flamehead.render._cpu import texels as kernels
 
         (image,), sizes = ctx.saved_tensors, ctx.sizes
         # Summed up in place: the texels have one reader, who made this gradient and does not keep it.
@@ -70,14 +70,14 @@ class _Pack(torch.autograd.Function):
             if _even(sizes[n]):
                 width, height = sizes[n + 1]
                 rest = small.reshape(-1).numpy(), width, large.reshape(-1).numpy()
-                _share(_cpu_texels.double, height, width, *rest)
+                _share(kernels.double, height, width, *rest)
             else:
                 total = torch.empty_like(large)
                 double(small.numpy(), total.numpy(), large.numpy())
                 large.copy_(total)
         out = empty(*image.shape, dtype=torch.float32)
         flat = image.reshape(-1).numpy(), ctx.decode, pyramid.texels.reshape(-1).numpy(), out.reshape(-1).numpy()
-        _share(_cpu_texels.unpack, image.shape[0] * image.shape[1], 1, *flat, room=_cpu_texels.RUN)
+        _share(kernels.unpack, image.shape[0] * image.shape[1], 1, *flat, room=kernels.RUN)
         return out, None, None
 
 

@@ -68,7 +68,7 @@ def sample(
 ) -> Samples:
     """Find what is seen at every sample."""
     # Imported here: numba costs a second.
-    from flamehead.render import _cpu
+    from flamehead.render._cpu import samples as kernels
 
     focal, center = (value.detach().cpu().float().reshape(2) for value in (camera.focal, camera.center))
     flat = project(points_camera, focal, center, orthographic=camera.orthographic)
@@ -81,7 +81,7 @@ def sample(
     room = int(np.count_nonzero(ids >= 0))
     pixels, face_ids = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32)
     barycentric, counts = np.empty((room, 3), dtype=np.float32), np.empty(room, dtype=np.float32)
-    n = _cpu.merge(ids, fragments.barycentric.numpy(), supersample, pixels, face_ids, barycentric, counts)
+    n = kernels.merge(ids, fragments.barycentric.numpy(), supersample, pixels, face_ids, barycentric, counts)
     surface = torch.from_numpy(face_ids[:n]), torch.from_numpy(barycentric[:n])
     return Samples(pixels[:n], counts[:n], *surface, points, camera.size, supersample, camera.orthographic)
 

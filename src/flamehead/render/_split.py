@@ -31,13 +31,13 @@ class _Split(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, both: Tensor) -> tuple[Tensor, Tensor]:
         # Imported here: numba costs a second.
-        from flamehead.render import _cpu_split
+        from flamehead.render._cpu import split as kernels
 
         both, shape = both.detach().contiguous(), both.shape[:-1]
         ctx.set_materialize_grads(False)
         ctx.shape = shape
         image, alpha = empty(*shape, 3, dtype=torch.float32), empty(*shape, dtype=torch.float32)
-        _over(_cpu_split.split, alpha.numel(), both, image, alpha)
+        _over(kernels.split, alpha.numel(), both, image, alpha)
         return image, alpha
 
     @staticmethod
@@ -45,14 +45,14 @@ class _Split(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor | None
     ) -> Tensor:
-        from flamehead.render import _cpu_split
+        from flamehead.render._cpu import split as kernels
 
         image, alpha = gradients
         both = empty(*ctx.shape, 4, dtype=torch.float32)
         if image is None:
             image = torch.zeros(*ctx.shape, 3)
         alpha = torch.empty(0) if alpha is None else alpha
-        _over(_cpu_split.join, both.numel() // 4, image.contiguous(), alpha.contiguous(), both)
+        _over(kernels.join, both.numel() // 4, image.contiguous(), alpha.contiguous(), both)
         return both
 
 

@@ -62,21 +62,21 @@ def constant_light(color: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9 
 class _Light(torch.autograd.Function):
     @staticmethod
     def forward(ctx, normals: Tensor, scaled: Tensor) -> Tensor:
-        from flamehead.render import _cpu_harmonics
         from flamehead.render._bands import bands
+        from flamehead.render._cpu import harmonics as kernels
 
         normals, scaled = normals.contiguous(), scaled.contiguous()
         ctx.save_for_backward(normals, scaled)
         out = torch.empty_like(normals)
         for rows, values, table in zip(normals.detach(), out, scaled.detach(), strict=True):
-            bands(_cpu_harmonics.light, len(rows), (rows.numpy(), values.numpy()), (table.numpy(),))
+            bands(kernels.light, len(rows), (rows.numpy(), values.numpy()), (table.numpy(),))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        from flamehead.render import _cpu_harmonics
         from flamehead.render._bands import BANDS, run
+        from flamehead.render._cpu import harmonics as kernels
 
         normals, scaled = (value.detach() for value in ctx.saved_tensors)
         g_out, g_normals = grad_outputs[0].contiguous(), torch.empty_like(normals)
@@ -86,5 +86,5 @@ class _Light(torch.autograd.Function):
         for b, table in enumerate(scaled.numpy()):
             rows = (normals[b].numpy(), g_out[b].numpy(), g_normals[b].numpy())
             jobs = [(*(row[i:j] for row in rows), table, sums[b, k]) for k, (i, j) in enumerate(ends)]
-            run(_cpu_harmonics.light_backward, jobs, alone=size < 8192)
+            run(kernels.light_backward, jobs, alone=size < 8192)
         return g_normals, torch.from_numpy(sums.sum(axis=1, dtype=np.float64).astype(np.float32))

@@ -145,24 +145,24 @@ def _taps(n: int, *, transposed: bool) -> tuple[Int[np.ndarray, "m k"], Float[np
 
 def halve(image: np.ndarray, out: np.ndarray) -> None:
     """The next level of an image."""
-    from flamehead.render import _cpu_texture
+    from flamehead.render._cpu import texture as kernels
 
     height, width = image.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
-        _by_rows(_cpu_texture.halve_even, out, image)
+        _by_rows(kernels.halve_even, out, image)
     else:
-        _by_rows(_cpu_texture.halve, out, image, *_taps(height, transposed=False), *_taps(width, transposed=False))
+        _by_rows(kernels.halve, out, image, *_taps(height, transposed=False), *_taps(width, transposed=False))
 
 
 def double(image: np.ndarray, out: np.ndarray, level: np.ndarray) -> None:
     """The transpose of `_halve`, added to `level`."""
-    from flamehead.render import _cpu_texture
+    from flamehead.render._cpu import texture as kernels
 
     height, width = out.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
-        _by_rows(_cpu_texture.double_even, out, image, level)
+        _by_rows(kernels.double_even, out, image, level)
     else:
-        _by_rows(_cpu_texture.halve, out, image, *_taps(height, transposed=True), *_taps(width, transposed=True))
+        _by_rows(kernels.halve, out, image, *_taps(height, transposed=True), *_taps(width, transposed=True))
         out += level
 
 
@@ -199,20 +199,20 @@ class _Halvings(torch.autograd.Function):
 class _Sample(torch.autograd.Function):
     @staticmethod
     def forward(ctx, texels: Tensor, uv: Tensor, level: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
-        from flamehead.render import _cpu_texture
+        from flamehead.render._cpu import texture as kernels
 
         texels, uv, level = texels.contiguous(), uv.contiguous(), level.contiguous()
         ctx.save_for_backward(texels, uv, level)
         ctx.layout = layout(sizes)
         out = torch.empty(len(uv), texels.shape[1])
         rows = (uv.detach().numpy(), level.numpy(), out.numpy())
-        bands(_cpu_texture.sample, len(uv), rows, (texels.detach().numpy(), *ctx.layout))
+        bands(kernels.sample, len(uv), rows, (texels.detach().numpy(), *ctx.layout))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        from flamehead.render import _cpu_texture
+        from flamehead.render._cpu import texture as kernels
 
         texels, uv, level = (value.detach() for value in ctx.saved_tensors)
         g_out = grad_outputs[0].contiguous()
@@ -220,12 +220,12 @@ class _Sample(torch.autograd.Function):
         g_texels = g_uv = None
         if ctx.needs_input_grad[1]:
             g_uv = torch.empty_like(uv)
-            bands(_cpu_texture.pull_uv, len(uv), (*rows, g_uv.numpy()), (texels.numpy(), *ctx.layout))
+            bands(kernels.pull_uv, len(uv), (*rows, g_uv.numpy()), (texels.numpy(), *ctx.layout))
         if ctx.needs_input_grad[0]:
             g_texels = torch.zeros_like(texels)
             ends = row_shares(uv, level)
             jobs = [(i, j, *rows, g_texels.numpy(), *ctx.layout) for i, j in pairwise(ends)]
-            run(_cpu_texture.pull_texels, jobs)
+            run(kernels.pull_texels, jobs)
         return g_texels, g_uv, None, None
 
 

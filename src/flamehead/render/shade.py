@@ -107,12 +107,12 @@ def shade(
             f"shade() needs normals (N, 3), and one albedo or one for each, got {np.shape(normals)} and {rows}."
         )
     # Imported here: numba costs a second, and the sRGB curves need none of it.
-    from flamehead.render import _cpu
+    from flamehead.render._cpu import shade as kernels
 
     distant = [light for light in lighting.lights if isinstance(light, DirectionalLight)]
     towards = _unit(np.array([light.towards for light in distant], dtype=np.float32).reshape(-1, 3))
     out = np.empty((len(normals), 3), dtype=np.float32)
-    _cpu.shade(
+    kernels.shade(
         np.ascontiguousarray(normals, dtype=np.float32),
         np.ascontiguousarray(albedo, dtype=np.float32).reshape(-1, 3),
         towards,
@@ -139,7 +139,7 @@ def _add_lamps(
     orthographic: bool,
     out: Float[np.ndarray, "N 3"],
 ) -> None:
-    from flamehead.render import _cpu
+    from flamehead.render._cpu import shade as kernels
 
     if points is None or points.shape != out.shape:
         got = None if points is None else points.shape
@@ -147,7 +147,7 @@ def _add_lamps(
     lamps = [light for light in lighting.lights if isinstance(light, PointLight)]
     # The square law is folded into the colours, so that the kernel divides by the distance only.
     colors = [[light.distance**2 * channel for channel in light.color] for light in lamps]
-    _cpu.add_lamps(
+    kernels.add_lamps(
         np.ascontiguousarray(normals, dtype=np.float32),
         np.ascontiguousarray(points, dtype=np.float32),
         np.ascontiguousarray(albedo, dtype=np.float32).reshape(-1, 3),

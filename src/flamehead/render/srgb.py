@@ -50,35 +50,35 @@ class _Decode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, color: Tensor) -> Tensor:
-        from flamehead.render import _cpu_srgb
+        from flamehead.render._cpu import srgb as kernels
 
-        out = _over(_cpu_srgb.decode, color)
+        out = _over(kernels.decode, color)
         ctx.save_for_backward(color, out)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        from flamehead.render import _cpu_srgb
+        from flamehead.render._cpu import srgb as kernels
 
-        return _over(_cpu_srgb.decode_backward, *ctx.saved_tensors, grad_outputs[0])
+        return _over(kernels.decode_backward, *ctx.saved_tensors, grad_outputs[0])
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, color: Tensor) -> Tensor:
-        from flamehead.render import _cpu_srgb
+        from flamehead.render._cpu import srgb as kernels
 
-        out = _over(_cpu_srgb.encode, color)
+        out = _over(kernels.encode, color)
         ctx.save_for_backward(color, out)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        from flamehead.render import _cpu_srgb
+        from flamehead.render._cpu import srgb as kernels
 
-        return _over(_cpu_srgb.encode_backward, *ctx.saved_tensors, grad_outputs[0])
+        return _over(kernels.encode_backward, *ctx.saved_tensors, grad_outputs[0])
 
 
 def _is_fast(color: Tensor) -> bool:

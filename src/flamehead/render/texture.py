@@ -147,7 +147,7 @@ def texture_level(
         At least 0; NaN in the background.
     """
     # Imported here: numba costs a second, and textures themselves need none of it.
-    from flamehead.render import _cpu_texture
+    from flamehead.render._cpu import texture as kernels
 
     check_same_faces(faces, texture.uv_faces)
     texture.check_rows()
@@ -160,7 +160,7 @@ def texture_level(
     tables = _plain(faces.int()), _plain(texture.uv), _plain(texture.uv_faces.int())
     rest = (perspective, float(width), float(height))
     for *item, out, placed in zip(*shaped, level.numpy(), corners, strict=True):
-        bands(_cpu_texture.levels, len(out), (*item, out), (placed, *tables, *rest))
+        bands(kernels.levels, len(out), (*item, out), (placed, *tables, *rest))
     return level.reshape(face_ids.shape).to(uv.device)
 
 

@@ -72,21 +72,21 @@ def rasterize(
     match backend or _default_backend(points):
         case "numba":
             # Imported here: numba costs a second, and nothing else in this room needs it.
-            from flamehead.raster import _cpu
+            from flamehead.raster._cpu.rasterize import rasterize as rasterize_cpu
 
             if points.device.type != "cpu":
                 raise InputError(f"The numba backend needs CPU tensors, got {points.device}; move them with `.cpu()`.")
-            seen = _cpu.rasterize(points, faces, size, threads=threads, **options)
+            seen = rasterize_cpu(points, faces, size, threads=threads, **options)
         case "triton":
-            from flamehead.raster import _triton
+            from flamehead.raster._triton.rasterize import rasterize as rasterize_triton
 
             if points.device.type == "cpu" and os.environ.get("TRITON_INTERPRET", "0") != "1":
                 raise InputError("The triton backend needs CUDA tensors, got cpu; leave out `backend`, or move them.")
-            seen = _triton.rasterize(points, faces, size, **options)
+            seen = rasterize_triton(points, faces, size, **options)
         case "reference":
-            from flamehead.raster import _reference
+            from flamehead.raster._reference import rasterize as rasterize_plain
 
-            seen = _reference.rasterize(points, faces, size, **options)
+            seen = rasterize_plain(points, faces, size, **options)
         case other:
             raise InputError(f"There is no rasterizer backend {other!r}; choose 'numba', 'triton' or 'reference'.")
     parts = seen.face_ids, seen.barycentric, seen.depth

@@ -1,4 +1,4 @@
-"""The kernels behind `_triton_silhouette`.
+"""The kernels behind `silhouette`.
 
 Along axis 0 pairs are neighbours in a row, and a line is a row's centre; along axis 1 pairs are neighbours in a column.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import triton.language as tl
 
-from flamehead.raster._triton_jit import kernel
-from flamehead.raster._triton_kernels import HALF, SUBPIXEL, snap
+from flamehead.raster._triton.jit import kernel
+from flamehead.raster._triton.kernels import HALF, SUBPIXEL, snap
 
 __all__ = ["blend_backward_kernel", "blend_kernel", "pairs_kernel", "sides_kernel", "silhouettes_kernel"]
 

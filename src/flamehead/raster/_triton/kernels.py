@@ -1,11 +1,11 @@
-"""The kernels behind `_triton.rasterize`, from triangles to tiles to pixels."""
+"""The kernels behind `rasterize`, from triangles to tiles to pixels."""
 
 from __future__ import annotations
 
 import triton.language as tl
 
 from flamehead.raster import _grid
-from flamehead.raster._triton_jit import kernel
+from flamehead.raster._triton.jit import kernel
 
 __all__ = ["RECORD", "count_kernel", "fill_kernel", "list_kernel", "setup_kernel", "snap"]
 

@@ -1,4 +1,4 @@
-"""What sixteen visible pixels have in common, step by step: the parts of `_cpu_deferred`.
+"""What sixteen visible pixels have in common, step by step: the parts of `deferred`.
 
 A block is a flat array whose numbers lie in rows of 16 pixels at fixed places, so that LLVM sees that they do not
 overlap; loops over a row have no branches and become vector instructions. Formulas are those of `harmonics`,
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu_vectors import as_float, as_int, bilinear, mix, peek, poke
+from flamehead.render._cpu.vectors import as_float, as_int, bilinear, mix, peek, poke
 
 __all__ = ["light_backward", "lit", "locate", "look_up", "measure", "place", "straighten", "visit"]
 

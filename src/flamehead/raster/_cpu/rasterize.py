@@ -13,8 +13,8 @@ from torch import Tensor
 
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu_fill import BINS, BLOCK, fill, prepare
-from flamehead.raster._lanes import LANES
+from flamehead.raster._cpu.fill import BINS, BLOCK, fill, prepare
+from flamehead.raster._cpu.lanes import LANES
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.fragments import Fragments
 

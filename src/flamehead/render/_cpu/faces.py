@@ -1,4 +1,4 @@
-"""What is worked out once for each face before and after the pixels of `_cpu_deferred`."""
+"""What is worked out once for each face before and after the pixels of `deferred`."""
 
 from __future__ import annotations
 

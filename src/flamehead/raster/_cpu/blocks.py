@@ -9,8 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu_chain import to_points
-from flamehead.raster._lanes import FEW, bits, count, first, load, load_three, pick, span, spread, store_three, total
+from flamehead.raster._cpu.chain import to_points
+from flamehead.raster._cpu.lanes import (
+    FEW,
+    bits,
+    count,
+    first,
+    load,
+    load_three,
+    pick,
+    span,
+    spread,
+    store_three,
+    total,
+)
 
 __all__ = ["arrange", "collect_faces", "paint"]
 
@@ -121,8 +133,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
 def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row):
     """Add sums over the pixels of a face in a box to `row`; returns how many pixels those are.
 
-    The row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`; see
-    `_cpu_chain`.
+    The row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`; see `chain`.
     """
     left, right, top, bottom = box
     plane, mine, none = np.uint64(ids.shape[0]), spread(np.int32(face)), spread(np.float32(0))

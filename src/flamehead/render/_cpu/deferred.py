@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu_blocks import (
+from flamehead.render._cpu.blocks import (
     COARSE,
     FAR,
     FINE,
@@ -34,8 +34,8 @@ from flamehead.render._cpu_blocks import (
     straighten,
     visit,
 )
-from flamehead.render._cpu_faces import ROW
-from flamehead.render._cpu_vectors import add_outer, as_int, peek, poke, spread
+from flamehead.render._cpu.faces import ROW
+from flamehead.render._cpu.vectors import add_outer, as_int, peek, poke, spread
 
 __all__ = ["paint", "paint_backward", "pull_texels"]
 
@@ -56,7 +56,7 @@ def paint(first, last, ids, planes, depth, perspective, faces, table, steps, sca
         perspective: Whether depth counts.
         faces: Rows of `table`, flat.
         table: Normal and uv of every corner, rows of 8, flat.
-        steps: Of every face, from `_cpu_faces.steps`, flat.
+        steps: Of every face, from `faces.steps`, flat.
         scaled: Coefficients times constants.
         encode: As sRGB.
         texels: Of the pyramid, rows of 4, flat.

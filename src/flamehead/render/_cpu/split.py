@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu_vectors import peek, poke
+from flamehead.render._cpu.vectors import peek, poke
 
 __all__ = ["join", "split"]
 

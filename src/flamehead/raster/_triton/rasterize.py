@@ -1,6 +1,6 @@
 """The rasterizer in Triton, for CUDA tensors: setup, binning into tiles, and one program that fills each tile.
 
-The rules are those of `_cpu`. With corners k = 0, 1, 2 snapped to the grid, let `e_k` be the edge function opposite to
+The rules are those on the CPU. With corners k = 0, 1, 2 snapped to the grid, let `e_k` be the edge function opposite to
 corner k and A twice the area. The solution of `sum_k a_k (x_k z_k, y_k z_k, z_k) = (x, y, 1)` is
 `a_k = e_k / (z_k A)`, for corners behind the camera too; a point of the triangle has `a_k >= 0` and depth
 `z = 1 / sum_k a_k` (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates"). So a triangle
@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from flamehead.raster._triton_jit import on_device
-from flamehead.raster._triton_kernels import RECORD, count_kernel, fill_kernel, list_kernel, setup_kernel
+from flamehead.raster._triton.jit import on_device
+from flamehead.raster._triton.kernels import RECORD, count_kernel, fill_kernel, list_kernel, setup_kernel
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["rasterize"]

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.lanes import LANES, copy_lanes, copy_lanes_as_int
 from flamehead.raster._grid import HALF, SUBPIXEL
-from flamehead.raster._lanes import LANES, copy_lanes, copy_lanes_as_int
 
 __all__ = ["BLOCK", "BINS", "fill", "prepare"]
 

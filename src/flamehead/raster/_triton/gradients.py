@@ -23,8 +23,8 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from flamehead.raster._triton_jit import kernel, on_device
-from flamehead.raster._triton_kernels import SUBPIXEL, snap
+from flamehead.raster._triton.jit import kernel, on_device
+from flamehead.raster._triton.kernels import SUBPIXEL, snap
 
 __all__ = ["interpolate", "interpolate_backward", "interpolate_backward_kernel", "interpolate_kernel"]
 

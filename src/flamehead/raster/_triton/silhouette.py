@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from flamehead.raster._triton_jit import on_device
-from flamehead.raster._triton_pairs import (
+from flamehead.raster._triton.jit import on_device
+from flamehead.raster._triton.pairs import (
     blend_backward_kernel,
     blend_kernel,
     pairs_kernel,

@@ -1,4 +1,4 @@
-"""The silhouette pass over several pictures and threads; the kernels are in `_cpu_silhouette`."""
+"""The silhouette pass over several pictures and threads; the kernels are in `silhouette`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 
 from flamehead.raster._buffers import empty
-from flamehead.raster._cpu_silhouette import cross, nearest, silhouettes
+from flamehead.raster._cpu.silhouette import cross, nearest, silhouettes
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges

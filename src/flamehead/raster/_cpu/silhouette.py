@@ -1,4 +1,4 @@
-"""The silhouette pass in numba; see `_silhouette` for what it finds, and for the same in plain Python.
+"""The silhouette pass in numba; see `raster._silhouette` for what it finds, and for the same in plain Python.
 
 Positions are those of the rasterizer, whole numbers of 1/1024 pixel. Along axis 0 pairs are neighbours in a row, and a
 line is a row's centre; along axis 1 pairs are neighbours in a column.

@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from flamehead.raster import _triton_gradients, _triton_silhouette
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs, blend
+from flamehead.raster._triton import gradients as kernels
+from flamehead.raster._triton import silhouette
 from flamehead.raster.edges import Edges
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import interpolate_plain, snapped
@@ -62,7 +63,7 @@ def antialias(
     height, width = fragments.face_ids.shape[-2:]
     arrays, degree = _on_device(edges, image.device)
     corners = _rows(points)
-    pairs = _triton_silhouette.find_pairs(
+    pairs = silhouette.find_pairs(
         corners.detach().float().contiguous(),
         *arrays,
         fragments.face_ids.detach().reshape(-1, height, width).int().contiguous(),
@@ -83,7 +84,7 @@ def antialias(
 def _blend_plain(
     image: Float[Tensor, "P C"],
     points: Float[Tensor, "V 3"],
-    pairs: _triton_silhouette.Pairs,
+    pairs: silhouette.Pairs,
     picture: int,
     size: tuple[int, int],
 ) -> Float[Tensor, "P C"]:
@@ -134,7 +135,7 @@ class _Interpolate(torch.autograd.Function):
         values = values.detach().contiguous()
         ctx.save_for_backward(values, points, faces, ids, planes)
         ctx.perspective = perspective
-        return _triton_gradients.interpolate(values, faces, ids, planes)
+        return kernels.interpolate(values, faces, ids, planes)
 
     @staticmethod
     @once_differentiable
@@ -143,9 +144,7 @@ class _Interpolate(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         values, points, *fixed = ctx.saved_tensors
         placed = points.detach().contiguous() if points is not None and ctx.needs_input_grad[1] else None
-        found = _triton_gradients.interpolate_backward(
-            gradient.contiguous(), values, placed, *fixed, perspective=ctx.perspective
-        )
+        found = kernels.interpolate_backward(gradient.contiguous(), values, placed, *fixed, perspective=ctx.perspective)
         return (*found, None, None, None, None)
 
 
@@ -154,7 +153,7 @@ class _Blend(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, points: Tensor, pictures: Tensor, numbers: Tensor, values: Tensor) -> Tensor:
         image = image.detach().contiguous()
         ctx.save_for_backward(image, points, pictures, numbers, values)
-        return _triton_silhouette.blend(image, (pictures, numbers, values))
+        return silhouette.blend(image, (pictures, numbers, values))
 
     @staticmethod
     @once_differentiable
@@ -162,5 +161,5 @@ class _Blend(torch.autograd.Function):
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         image, points, *pairs = ctx.saved_tensors
-        by_image, by_points = _triton_silhouette.blend_backward(gradient.contiguous(), image, points, tuple(pairs))
+        by_image, by_points = silhouette.blend_backward(gradient.contiguous(), image, points, tuple(pairs))
         return by_image, by_points, None, None, None

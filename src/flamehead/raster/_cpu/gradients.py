@@ -3,7 +3,7 @@
 The work on a picture is cut into bands, whose number depends on the size of the job alone; every band adds to
 gradients of its own, which are summed in the order of the bands. So there are no atomics, and the bits are the same
 whatever the number of threads. Three channels of float32 whose faces can be found on the screen go through
-`_cpu_blocks`, and bands are lists of faces; the kernels here serve everything, and their bands are pixels: sums stay in
+`blocks`, and bands are lists of faces; the kernels here serve everything, and their bands are pixels: sums stay in
 registers along a run of pixels that show one face.
 """
 
@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from flamehead.raster import _cpu_blocks
 from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu_chain import to_points
-from flamehead.raster._lanes import FEW
+from flamehead.raster._cpu import blocks
+from flamehead.raster._cpu.chain import to_points
+from flamehead.raster._cpu.lanes import FEW
 from flamehead.raster._threads import ranges, run, threads_for
 
 __all__ = ["Seen", "interpolate", "interpolate_backward"]
@@ -78,7 +78,7 @@ def _paint(
         arrays = values[n if len(values) > 1 else 0], faces, ids[n], barycentric[n].reshape(-1), out[n].reshape(-1)
         for part in range(parts):
             ends = pixels * part // parts, pixels * (part + 1) // parts
-            jobs.append(partial(_cpu_blocks.paint, *ends, *arrays, seen[n], counts[n * parts + part]))
+            jobs.append(partial(blocks.paint, *ends, *arrays, seen[n], counts[n * parts + part]))
     run(jobs, workers)
     return Seen(seen, int(counts.sum()))
 
@@ -137,12 +137,12 @@ def _collect_listed(
     for n in range(len(ids)):
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
         height = len(ids[n]) // width
-        chosen, boxes = _cpu_blocks.arrange(seen.faces[n], width, height, perspective, corners, faces)
+        chosen, boxes = blocks.arrange(seen.faces[n], width, height, perspective, corners, faces)
         flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
         for band in range(bands):
             part, unit = slice(len(chosen) * band // bands, len(chosen) * (band + 1) // bands), n * bands + band
             listed, kept = (chosen[part], boxes[part]), (sums[unit], found[unit])
-            jobs.append(partial(_cpu_blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
+            jobs.append(partial(blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
     run(jobs, workers)
     return int(found.sum())
 

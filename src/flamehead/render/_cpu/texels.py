@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu_vectors import as_float, as_int, peek, poke
+from flamehead.render._cpu.vectors import as_float, as_int, peek, poke
 
 __all__ = ["RUN", "double", "halve", "pack", "unpack"]
 
