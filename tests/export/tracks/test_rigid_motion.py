@@ -119,7 +119,7 @@ def test_the_page_sees_what_the_camera_saw(exact, seed):
     )
     pose, place = (torch.from_numpy(values) for values in _seen_pose(exact, track))
     turned = pose.reshape(COUNT, 5, 3).unbind(1)
-    shown = exact.double_vertices(FlameParams(params.shape, params.expression, *turned, place))
+    shown = exact.double_vertices(FlameParams(params.shape, params.expression, *turned, translation=place))
     seen = exact.double_vertices(params) @ camera.rotation.mT + camera.translation[:, None]
     shift = shown - seen * torch.tensor([1.0, -1.0, -1.0])
     torch.testing.assert_close(shift, shift[:1, :1].expand_as(shift), rtol=0, atol=1e-9)
