@@ -73,6 +73,10 @@ class FlameParams:
         """A copy with another dtype or on another device."""
         return FlameParams(*(getattr(self, f.name).to(dtype=dtype, device=device) for f in fields(self)))
 
+    def row(self, index: int) -> FlameParams:
+        """One head of a batch."""
+        return FlameParams(*(getattr(self, f.name)[index] for f in fields(self)))
+
     @property
     def pose(self) -> Float[Tensor, "*batch 5 3"]:
         """The five rotations in joint order: root, neck, jaw, left eye, right eye."""
@@ -95,6 +99,18 @@ class Camera:
     """Image size in pixels, (width, height)."""
     orthographic: bool = field(default=False, kw_only=True)
     """Parallel projection, `pixel = focal * (x, y) + center`: depth does not shrink things and may have any sign."""
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Camera:
+        """A copy with another dtype or on another device."""
+        return self._each(lambda value: value.to(dtype=dtype, device=device))
+
+    def row(self, index: int) -> Camera:
+        """One camera of a batch."""
+        return self._each(lambda value: value[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Camera:
+        values = map(change, (self.rotation, self.translation, self.focal, self.center))
+        return Camera(*values, size=self.size, orthographic=self.orthographic)
 
     def project(self, points: Float[Tensor, "*#batch N 3"]) -> Float[Tensor, "*#batch N 2"]:
         """Pixels of world points (metres); points behind a pinhole are not masked."""
@@ -200,9 +216,10 @@ class FrameStatus(IntEnum):
     TRACKED = 0
     """The face was seen and followed."""
     BRIDGED = 1
-    """The face was not seen; the head is interpolated between the frames before and after."""
+    """The face was not seen, or what was seen was not the face; the head is interpolated between the frames before and
+    after."""
     LOST = 2
-    """The face was not seen and nothing bridges the gap; the head is that of the nearest tracked frame."""
+    """Likewise, and nothing bridges the gap; the head is that of the nearest tracked frame."""
 
 
 @dataclass(frozen=True)

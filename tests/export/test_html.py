@@ -56,7 +56,7 @@ def browser():
 
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
-        options.binary_location = _CHROMIUM
+        options.binary_location = _CHROMIUM  # pyright: ignore[reportAttributeAccessIssue]
         for option in (*_OPTIONS.split(), f"--user-data-dir={profile}"):
             options.add_argument(option)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

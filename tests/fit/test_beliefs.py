@@ -27,8 +27,14 @@ def test_worth_falls_with_the_square_of_the_errors(factor):
     assert pixels_worth(noise, inside, sigma=0.05, most=10.0) == 10.0
 
 
-def test_nothing_inside_is_no_error():
-    assert pixels_worth(np.zeros((4, 4, 3)), np.zeros((4, 4), dtype=bool), sigma=0.05, most=7.0) == 7.0
+@pytest.mark.parametrize(("count", "worth"), [(0, 1.0), (1, 1.0), (3, 3.0), (9, 7.0)])
+def test_too_few_pixels_for_a_block_are_worth_no_more_than_they_are(count, worth):
+    inside = np.arange(9)[None] < count
+    assert pixels_worth(np.zeros((1, 9, 3)), inside, sigma=0.05, most=7.0) == worth
+
+
+def test_nothing_inside_is_worth_the_least():
+    assert pixels_worth(np.zeros((64, 64, 3)), np.zeros((64, 64), dtype=bool), sigma=0.05, most=7.0) == 1.0
 
 
 def test_even_white_light_is_what_is_believed():

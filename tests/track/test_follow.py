@@ -84,7 +84,7 @@ def test_the_pose_is_recovered(follower, frames):
         parts, found = follower.layout.parts(row), quality(follower, row)
         assert found.status == FrameStatus.TRACKED
         assert np.rad2deg(np.linalg.norm(parts["root"] - pose["root"])) < 2.0
-        assert abs(parts["jaw"][0] - pose["jaw"][0]) < 0.04
+        assert abs(parts["jaw"][0] - pose["jaw"][0]) < 0.05
         assert off(follower, row, points) < 1.0 and found.landmark_error < 1.5
         assert found.photometric_error < 0.03 and found.visible > 0.95 and found.worth > 3000.0
 
@@ -142,6 +142,32 @@ def test_landmarks_on_one_spot_are_no_face(follower, frames, points):
     first = follower.step(*frames[0])
     for before in ([], [first]):
         assert quality(follower, follower.step(frames[0][0], points, before)).status == FrameStatus.LOST
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_landmarks_that_no_head_explains_are_no_face(follower, by_landmarks, frames, only):
+    """A detector that guesses: its points are those of a face, but a third of the eyes' distance is left over."""
+    one = by_landmarks if only else follower
+    picture, points = frames[0]
+    first = one.step(picture, points)
+    unit = np.linalg.norm(points[33] - points[263])
+    guess = points + np.random.default_rng(0).normal(0.0, 0.35 * unit, points.shape)
+    for before in ([], [first]):
+        lost = quality(one, one.step(picture, guess, before))
+        assert lost.status == FrameStatus.LOST and lost.landmark_error > 15.0
+    again = one.step(picture, points, [first, one.step(picture, guess, [first])])
+    assert quality(one, again).status == FrameStatus.TRACKED and off(one, again, points) < 2.0
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_profiles_are_faces(by_landmarks, shot, side):
+    """Their eyes lie close together in the picture, so that little makes a large error by that distance."""
+    rows = []
+    for k in range(8):
+        points = shot.points(root=(0.0, side * 0.2 * k, 0.0))
+        points += np.random.default_rng(k).normal(0.0, 1.0, points.shape)
+        rows.append(by_landmarks.step(None, points, rows[-2:]))
+        assert quality(by_landmarks, rows[-1]).status == FrameStatus.TRACKED
 
 
 def test_a_hidden_eye_corner_leaves_the_error_open(by_landmarks, frames):

@@ -107,14 +107,7 @@ def _face_boxes(track: Track, flame: Flame, scale: float) -> Float[np.ndarray, "
     params = track.params.to(dtype=like.dtype)
     with torch.no_grad():
         points = flame.landmark_model(scheme)(params).points
-        camera = replace(
-            track.camera,
-            **{
-                name: getattr(track.camera, name).to(like.dtype)
-                for name in ("rotation", "translation", "focal", "center")
-            },
-        )
-        pixels = camera.project(points).double().numpy()
+        pixels = track.camera.to(dtype=like.dtype).project(points).double().numpy()
     pixels = pixels[np.isfinite(pixels).all(axis=(1, 2))]
     if not len(pixels):
         raise InputError("No frame of the track has a head that projects to finite pixels; track the video again.")

@@ -20,7 +20,7 @@ from flamehead.export.folders import Exported, fresh_folder, write_report
 from flamehead.export.masks import MaskSettings, Surface, feathered, surface_of
 from flamehead.export.metrical import Canonical, canonical_head, canonical_track
 from flamehead.export.pictures import write_grey
-from flamehead.export.prepared import CropSettings, Frames, Prepared, cut_frames, prepare, row_camera
+from flamehead.export.prepared import CropSettings, Frames, Prepared, cut_frames, prepare
 from flamehead.formats import write_tracker_frame
 from flamehead.io import write_image
 from flamehead.model import Flame
@@ -101,7 +101,7 @@ def _write_frame(
 ) -> None:
     name = f"{index + 1:05d}"
     vertices = canonical_head(canonical, prepared.track, flame, index)
-    seen = surface.seen(vertices, row_camera(canonical.camera, index))
+    seen = surface.seen(vertices, canonical.camera.row(index))
     write_image(data / "imgs" / f"{name}.jpg", image)
     head = (seen >= 0) & prepared.covered
     write_grey(data / "alpha" / f"{name}.jpg", feathered(seen >= 0, settings) * prepared.covered)

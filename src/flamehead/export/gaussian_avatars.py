@@ -30,9 +30,7 @@ from flamehead.export.prepared import (
     as_model,
     cut_frames,
     prepare,
-    row_camera,
     row_eyelids,
-    row_params,
 )
 from flamehead.export.rigid_motion import move_pose
 from flamehead.formats import (
@@ -98,7 +96,7 @@ def export_gaussian_avatars(
             (out / name).mkdir()
         _write_steps(out, params, prepared.track, flame)
         for index, image in cut_frames(prepared, frames):
-            alpha = _alpha(row_params(params, index), camera, prepared.track, index, flame, surface, settings)
+            alpha = _alpha(params.row(index), camera, prepared.track, index, flame, surface, settings)
             alpha = alpha * prepared.covered
             write_image(out / "images" / _picture(index), over_color(image, alpha, background))
             write_grey(out / "fg_masks" / _picture(index), alpha)
@@ -137,7 +135,7 @@ def export_vhap(
 def _in_vhap_world(prepared: Prepared, flame: Flame) -> tuple[FlameParams, Camera]:
     """Heads of the programs' widths before the one standing camera."""
     params, camera = move_pose(as_model(prepared.track.params, flame), prepared.track.camera, flame, "head")
-    one = row_camera(camera, 0)
+    one = camera.row(0).to(dtype=torch.float32)
     moved, fixed = move_to_vhap_world(params, replace(one, focal=one.focal.mean().expand(2)), flame)
     widths = {"shape": _N_SHAPE, "expression": _N_EXPRESSION}
     for name, width in widths.items():

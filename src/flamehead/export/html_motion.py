@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from flamehead.data import Track
 from flamehead.export.html_head import HeadChoice, packed
-from flamehead.geometry.rotation import exp, log
+from flamehead.export.rigid_motion import move_pose
 
 if TYPE_CHECKING:
     from flamehead.model import Flame
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["motion_data"]
 
 _STEPS = 65535
-_VIEW = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
-"""From OpenCV's camera space (y down, z forward) to the page's (y up, z towards the viewer)."""
 
 
 def motion_data(flame: Flame, track: Track, choice: HeadChoice) -> dict[str, Any]:
@@ -49,21 +47,11 @@ def motion_data(flame: Flame, track: Track, choice: HeadChoice) -> dict[str, Any
 def _seen_pose(flame: Flame, track: Track) -> tuple[Float[np.ndarray, "T 15"], Float[np.ndarray, "T 3"]]:
     """Axis-angle vectors and translations with the camera's own motion folded into the head's.
 
-    For a camera x_c = C x + c and a head R (p - J) + J + t, the page's F x_c is F C R (p - J) + J + t' with
-    t' = F C (J + t) + F c - J. The mean of t' is taken out, so that the head stands in the middle.
+    The mean of the translations is taken out, so that the head stands in the middle.
     """
     count = len(track)
-    params = track.params.to(dtype=torch.float64, device="cpu")
-    camera = track.camera
-    turn = _VIEW @ camera.rotation.double().cpu().expand(count, 3, 3)
-    shift = camera.translation.double().cpu().expand(count, 3) @ _VIEW
-    arrays = flame.arrays
-    shape = params.shape.reshape(-1, params.shape.shape[-1])[0].numpy()
-    regressed = arrays.joint_regressor[0] @ (arrays.template + arrays.shape_basis[..., : len(shape)] @ shape)
-    joint = torch.from_numpy(regressed)
-    root = turn @ exp(params.root.expand(count, 3))
-    place = (turn @ (joint + params.translation.expand(count, 3))[..., None])[..., 0] + shift - joint
-    pose = torch.cat(
-        [log(root), *(getattr(params, name).expand(count, 3) for name in ("neck", "jaw", "left_eye", "right_eye"))], -1
-    )
+    params, _ = move_pose(track.params.to(dtype=torch.float64, device="cpu"), track.camera, flame, "head")
+    names = ("root", "neck", "jaw", "left_eye", "right_eye")
+    pose = torch.cat([getattr(params, name).expand(count, 3) for name in names], -1)
+    place = params.translation.expand(count, 3)
     return pose.numpy(), (place - place.mean(0)).numpy()

@@ -22,7 +22,7 @@ from flamehead.export.folders import Exported, fresh_folder, write_report
 from flamehead.export.masks import MaskSettings, Surface, feathered, surface_of
 from flamehead.export.metrical import Canonical, canonical_head, canonical_track, neutral_head
 from flamehead.export.pictures import write_grey, write_rgba
-from flamehead.export.prepared import CropSettings, Frames, Prepared, cut_frames, prepare, row_camera
+from flamehead.export.prepared import CropSettings, Frames, Prepared, cut_frames, prepare
 from flamehead.formats import TrackerFrame
 from flamehead.io import write_grey16, write_obj
 from flamehead.model import Flame
@@ -93,7 +93,7 @@ def _write_frame(
     settings: MaskSettings,
 ) -> None:
     name = f"{index:05d}"
-    vertices, camera = canonical_head(canonical, prepared.track, flame, index), row_camera(canonical.camera, index)
+    vertices, camera = canonical_head(canonical, prepared.track, flame, index), canonical.camera.row(index)
     seen = surface.seen(vertices, camera)
     opacity = feathered(seen >= 0, settings) * prepared.covered
     write_rgba(out / "images" / f"{name}.png", image, opacity)

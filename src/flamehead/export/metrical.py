@@ -117,7 +117,11 @@ def canonical_track(prepared: Prepared, flame: Flame) -> Canonical:
         )
     eyelids = None if track.eyelids is None else torch.as_tensor(np.asarray(track.eyelids)).to(params.root)
     frames = params_to_tracker_frames(
-        params, _as(track.camera, params.root), flame, eyelids=eyelids, texture=_texture(track, params.root)
+        params,
+        track.camera.to(dtype=params.root.dtype, device=params.root.device),
+        flame,
+        eyelids=eyelids,
+        texture=_texture(track, params.root),
     )
     if track.light is not None:
         # Theirs shines on the canonical head, ours is the camera's.
@@ -129,13 +133,12 @@ def canonical_track(prepared: Prepared, flame: Flame) -> Canonical:
     one_k = np.mean([frame.opencv_K for frame in frames], axis=0).astype(np.float32)
     frames = [replace(f, opencv_K=one_k, extra={"global_step": i + 1}) for i, f in enumerate(frames)]
     read, camera = tracker_frames_to_params(frames)
-    return Canonical(frames, as_model(read, flame), camera, tuple(notes))
+    return Canonical(frames, as_model(read, flame), camera.to(dtype=torch.float32), tuple(notes))
 
 
 def canonical_head(canonical: Canonical, track: Track, flame: Flame, row: int) -> Float[Tensor, "V 3"]:
     """The vertices of `mesh/*.ply`: at rest but for jaw, eyes and expression, lids added after skinning."""
-    head = FlameParams(*(getattr(canonical.params, name)[row] for name in FlameParams.__dataclass_fields__))
-    head = _fitting(head, flame)
+    head = _fitting(canonical.params.row(row), flame)
     with torch.no_grad():
         return flame(head, eyelids=row_eyelids(track, flame, row), eyelids_after_skinning=True).vertices
 
@@ -158,8 +161,7 @@ def _fitting(params: FlameParams, flame: Flame) -> FlameParams:
 
 def _write_once(out: Path, prepared: Prepared, canonical: Canonical, flame: Flame) -> None:
     write_obj(out / "canonical.obj", neutral_head(canonical, flame), flame.faces)
-    person = FlameParams(*(getattr(prepared.track.params, name)[0] for name in FlameParams.__dataclass_fields__))
-    write_mica(out / "identity.npy", params_to_mica(person))
+    write_mica(out / "identity.npy", params_to_mica(prepared.track.params.row(0)))
 
 
 def _write_frame(
@@ -174,7 +176,7 @@ def _write_frame(
 ) -> None:
     name, track = f"{index:05d}", prepared.track
     vertices = canonical_head(canonical, track, flame, index)
-    camera = _row(canonical.camera, index)
+    camera = canonical.camera.row(index)
     write_tracker_frame(out / "checkpoint" / f"{name}.frame", canonical.frames[index])
     write_ply(out / "mesh" / f"{name}.ply", vertices, flame.faces)
     write_grey16(out / "depth" / f"{name}.png", surface.depth(vertices, camera))
@@ -200,13 +202,3 @@ def _texture(track: Track, like: Tensor) -> Float[Tensor, "140"] | None:
         return None
     codes = torch.as_tensor(np.asarray(track.albedo)).to(like)[:_N_TEXTURE]
     return torch.nn.functional.pad(codes, (0, _N_TEXTURE - len(codes)))
-
-
-def _as(camera: Camera, like: Tensor) -> Camera:
-    names = ("rotation", "translation", "focal", "center")
-    return replace(camera, **{name: getattr(camera, name).to(like) for name in names})
-
-
-def _row(camera: Camera, row: int) -> Camera:
-    names = ("rotation", "translation", "focal", "center")
-    return replace(camera, **{name: getattr(camera, name)[row].float() for name in names})

@@ -164,17 +164,6 @@ def as_model(params: FlameParams, flame: Flame) -> FlameParams:
     return params.to(dtype=flame.template.dtype, device=flame.template.device)
 
 
-def row_camera(camera: Camera, row: int) -> Camera:
-    """One camera of a batch, in single precision."""
-    values = {name: getattr(camera, name)[row].float() for name in ("rotation", "translation", "focal", "center")}
-    return replace(camera, **values)
-
-
-def row_params(params: FlameParams, row: int) -> FlameParams:
-    """One head of a batch."""
-    return FlameParams(*(getattr(params, f.name)[row] for f in fields(FlameParams)))
-
-
 def row_eyelids(track: Track, flame: Flame, row: int) -> torch.Tensor | None:
     """The eyelids of one row, where both the track and the model have them."""
     if track.eyelids is None or flame.eyelid_basis is None:

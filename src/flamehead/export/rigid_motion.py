@@ -64,7 +64,7 @@ def move_pose(params: FlameParams, camera: Camera, flame: Flame, motion: Mover) 
     check_choice("motion", motion, get_args(Mover))
     dtype = params.root.dtype
     exact = params.to(dtype=torch.float64)
-    lens = _cast(camera, torch.float64)
+    lens = camera.to(dtype=torch.float64)
     if motion == "head":
         still = torch.diag(lens.rotation.new_tensor(_STANDING))
         exact = move_head(exact, flame, rotation=still @ lens.rotation, translation=_turn(still, lens.translation))
@@ -76,7 +76,7 @@ def move_pose(params: FlameParams, camera: Camera, flame: Flame, motion: Mover) 
         shift = joint - _turn(turn, joint) + exact.translation
         lens = move_camera(lens, rotation=turn.mT, translation=-_turn(turn.mT, shift))
         exact = replace(exact, root=torch.zeros_like(exact.root), translation=torch.zeros_like(exact.translation))
-    return exact.to(dtype=dtype), _cast(lens, camera.rotation.dtype)
+    return exact.to(dtype=dtype), lens.to(dtype=camera.rotation.dtype)
 
 
 def fold_neck(params: FlameParams, flame: Flame) -> Folded:
@@ -96,11 +96,6 @@ def fold_neck(params: FlameParams, flame: Flame) -> Folded:
     moved = _turn(root, arm - _turn(neck, arm)) + exact.translation
     folded = replace(exact, root=log(root @ neck), neck=torch.zeros_like(exact.neck), translation=moved)
     return Folded(folded.to(dtype=dtype), largest)
-
-
-def _cast(camera: Camera, dtype: torch.dtype) -> Camera:
-    values = {name: getattr(camera, name).to(dtype) for name in ("rotation", "translation", "focal", "center")}
-    return replace(camera, **values)
 
 
 def _turn(rotation: Float[Tensor, "*#batch 3 3"], points: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*batch 3"]:

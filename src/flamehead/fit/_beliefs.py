@@ -61,18 +61,22 @@ def pixels_worth(
         inside: Pixels that count.
         sigma: The noise that the fit assumes for a channel.
         most: Never more than this.
+
+    Returns:
+        Where there are too few pixels for a single block, as many as there are, and 1 if there is none.
     """
     side = max(2, math.ceil(max(inside.shape) / _BLOCKS))
     height, width = (length // side * side for length in inside.shape)
+    count = np.count_nonzero(inside)
+    few = min(most, float(max(count, 1)))
     if not (height and width):
-        return most
+        return few
     shape = height // side, side, width // side, side
     weight = inside[:height, :width].reshape(shape).sum((1, 3))
     total = (residual * inside[..., None])[:height, :width].reshape(*shape, 3).sum((1, 3))
     full = weight >= 0.5 * side * side
     if not full.any():
-        return most
+        return few
     means = total[full] / weight[full, None]
     density = float((means**2 * weight[full, None]).mean())
-    count = np.count_nonzero(inside)
     return min(most, count * sigma**2 / max(density, 1e-9))

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 
 from flamehead._types import StrPath
-from flamehead.builtin import RECIPE
 from flamehead.errors import InputError
 from flamehead.fit.pixels import TextureSpace, linear_about, texture_space
 
@@ -63,9 +62,9 @@ def load_appearance(
         InputError: The texture belongs to another mesh, or has no layout.
         AssetNotFound: There is no such file.
     """
-    from flamehead.model import load_texture
+    from flamehead.model import is_builtin, load_texture
 
-    builtin = flame.fingerprint == f"builtin-{RECIPE}"
+    builtin = is_builtin(flame)
     if path is None and not builtin:
         raise InputError(
             f"The built-in albedo does not lie on {flame.arrays.source}; name a texture space of FLAME, such as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from flamehead._types import StrPath
@@ -34,12 +35,14 @@ def open_track(path: StrPath, flame: Flame, *, fps: float | None = None, force: 
 
     Raises:
         AssetNotFound: There is nothing there.
-        InputError: It is none of these, is damaged, or belongs to another model.
+        InputError: It is none of these, is damaged, or belongs to another model; or the rate is not positive.
 
     Example:
         >>> track = open_track("out", flame)  # doctest: +SKIP
     """
     place = Path(path)
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"The rate is {fps} frames per second; give a number above 0, or leave it out.")
     if not place.exists():
         raise InputError(f"There is no track at {place}; give {_KINDS}.")
     own = place / _OWN if place.is_dir() else place

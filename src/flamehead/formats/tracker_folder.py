@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -172,6 +173,7 @@ def _export_report(folder: Path, count: int) -> dict[str, Any]:
     try:
         about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
         ours = about.get("program") == "flamehead" and len(about["status"]) == count
+        ours = ours and 0.0 < float(about["fps"]) < math.inf
         return (
             {"fps": float(about["fps"]), "status": [int(FrameStatus(value)) for value in about["status"]]}
             if ours

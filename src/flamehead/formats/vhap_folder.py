@@ -26,6 +26,7 @@ from flamehead.formats.gaussian_avatars import (
 from flamehead.formats.tracker_folder import FPS, _fitted, _one_identity
 from flamehead.formats.vhap import VhapTrack, read_vhap, vhap_to_params
 from flamehead.geometry.harmonics import turn_light
+from flamehead.io.frames import pictures_in
 from flamehead.model import Flame
 
 __all__ = ["is_vhap_folder", "read_vhap_folder"]
@@ -183,8 +184,8 @@ def _pictures(folder: Path, entries: Sequence[Mapping[str, Any]]) -> tuple[str, 
     """The folder of pictures and which of them, in the order of their names, the frames show."""
     named = [Path(str(entry.get("file_path", ""))) for entry in entries]
     places = {(folder / name).parent for name in named}
-    if len(places) == 1 and (place := places.pop()).is_dir():
-        order = {file.name: row for row, file in enumerate(sorted(place.iterdir()))}
+    if len(places) == 1 and (place := places.pop()).is_dir() and _inside(folder, str(named[0])):
+        order = {file.name: row for row, file in enumerate(pictures_in(place))}
         if all(name.name in order for name in named):
             return str(place), np.array([order[name.name] for name in named])
     return "", np.array([int(entry["timestep_index"]) for entry in entries])

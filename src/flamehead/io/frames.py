@@ -18,7 +18,7 @@ from flamehead.errors import InputError
 from flamehead.io._decoding import decoded, read_stamps, upright
 from flamehead.io.images import BROKEN_EXIF, open_picture, read_image
 
-__all__ = ["FrameSource", "Place", "SourceFrame", "open_frames"]
+__all__ = ["FrameSource", "Place", "SourceFrame", "open_frames", "pictures_in"]
 
 Place = float | int | str
 """Seconds, or a frame's number as text ending in f, such as `"120f"`."""
@@ -149,7 +149,7 @@ def _read_video(
 
 
 def _open_folder(folder: Path, fps: float, start: Place, end: Place | None) -> FrameSource:
-    files = sorted((f for f in folder.iterdir() if _is_picture(f)), key=lambda f: _natural(f.name))
+    files = pictures_in(folder)
     if not files:
         raise InputError(
             f"The folder {folder} holds no pictures ({', '.join(_PICTURES)}); name a video or such a folder."
@@ -179,6 +179,11 @@ def _open_folder(folder: Path, fps: float, start: Place, end: Place | None) -> F
             yield SourceFrame(row, int(rows[row]), float(shown[row]), pixels)
 
     return FrameSource(folder, size, rows, shown, identity, tuple(told), read)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order in which `open_frames` counts them; other and hidden files are none."""
+    return sorted((f for f in folder.iterdir() if _is_picture(f)), key=lambda f: _natural(f.name))
 
 
 def _is_picture(file: Path) -> bool:

@@ -48,6 +48,8 @@ _SMALLEST = 8.0
 """Extent of the landmarks of a face that can be followed, pixels."""
 _MEANINGLESS = 0.5
 """Decrease of the negative log likelihood that one observation in its noise makes."""
+_STRAYED = 15.0
+"""Mean distance of landmarks above which head and landmarks are not of one face, percent of the outer-eye distance."""
 _LEAST_TRUST = 0.05
 """In landmarks, however little the pixels look like the face: without any, a lost head is never found again."""
 
@@ -187,7 +189,9 @@ class Follower:
         quality = FrameQuality(FrameStatus.TRACKED)
         if pixels is not None and self.pixels:
             state, quality = self._by_pixels(pixels, seen, state, prior, trust)
-        return self.layout.pack(state, replace(quality, landmark_error=self._error(seen, state.head)))
+        status = FrameStatus.LOST if self._strayed(seen, state.head) else FrameStatus.TRACKED
+        error = self._error(seen, state.head)
+        return self.layout.pack(state, replace(quality, status=status, landmark_error=error))
 
     def _trust(self, worth: float) -> float:
         """In landmarks, from what the pixels are worth against those of the keyframes."""
@@ -367,10 +371,28 @@ class Follower:
         corners = seen.points[list(OUTER_EYE_CORNERS)]
         if not np.isfinite(corners).all() or not np.ptp(corners, axis=0).any():
             return math.nan
-        rows, model = self._features
+        rows, placed = self._placed(head)
         fitted = np.full((478, 2), np.nan)
-        fitted[rows] = project(landmark_positions(model, head), self.calibration.focal, self.calibration.center)
+        fitted[rows] = placed
         return landmark_error_percent(seen, fitted)
+
+    def _strayed(self, seen: Observation, head: HeadState) -> bool:
+        """Whether the landmarks are a detector's guesses at a face that is hidden or elsewhere.
+
+        The unit is the eyes' distance as a face at the head's depth shows it from the front: the one that is seen
+        vanishes in profiles, which are followed well.
+        """
+        rows, placed = self._placed(head)
+        distance = np.linalg.norm(seen.points[rows] - placed, axis=1)
+        distance = distance[np.isfinite(distance)]
+        depth = max(-float(head.translation[2]), 1e-6)
+        eyes = self.calibration.focal * self.face.prepared.eye_distance / depth
+        return bool(distance.size) and 100.0 * float(distance.mean()) > _STRAYED * eyes
+
+    def _placed(self, head: HeadState) -> tuple[Int[np.ndarray, "K"], Float[np.ndarray, "K 2"]]:
+        """The face's features: their rows among all that are seen, and where the model has them, pixels."""
+        rows, model = self._features
+        return rows, project(landmark_positions(model, head), self.calibration.focal, self.calibration.center)
 
 
 def _features(face: TrackedFace, shape: Float[np.ndarray, "S"]) -> tuple[Int[np.ndarray, "K"], LandmarkModel]:

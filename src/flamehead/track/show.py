@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -179,12 +179,7 @@ def _crop(track: Track, height: int) -> Crop:
 
 def _views(stage: _Stage, row: int, pixels: UInt8[np.ndarray, "H W 3"]) -> list[Float[np.ndarray, "h w 3"]]:
     track, flame = stage.track, stage.flame
-    params = replace(
-        track.params, **{name: getattr(track.params, name)[row] for name in track.params.__dataclass_fields__}
-    )
-    whole = track.camera
-    camera = Camera(whole.rotation[row], whole.translation[row], whole.focal[row], whole.center[row], whole.size)
-    view = stage.crop.camera(camera)
+    params, view = track.params.row(row), stage.crop.camera(track.camera.row(row))
     lids = None if track.eyelids is None else torch.as_tensor(np.asarray(track.eyelids[row])).to(flame.template)
     with torch.no_grad():
         vertices = flame(params, eyelids=lids).vertices.cpu().to(view.focal)

@@ -18,10 +18,11 @@ from flamehead.data import Camera, FlameParams, Track
 from flamehead.errors import InputError
 from flamehead.formats import check_fingerprint
 from flamehead.io import Mesh, SavedFit, load_params, read_image, read_mesh, read_scan
+from flamehead.io.results import load_arrays
 from flamehead.io.tracks import is_track_file, load_track
 from flamehead.model import Flame
 
-__all__ = ["PhotoResult", "Result", "ScanResult", "TrackResult", "open_result", "row_camera", "row_params"]
+__all__ = ["PhotoResult", "Result", "ScanResult", "TrackResult", "open_result"]
 
 _LARGEST_MM = 3.0
 """Where the colours of `distances.ply` end, millimetres; what `flamehead scan` writes."""
@@ -105,24 +106,13 @@ def open_result(path: StrPath, flame: Flame, *, photo: Path | None = None) -> Re
     _check(saved, flame, file)
     params = _widened(_one(saved.params, file), flame)
     report = {} if folder is None else _report(folder)
-    with np.load(file, allow_pickle=False) as arrays:
-        registered = "scan_scale" in arrays
-        scale = float(arrays["scan_scale"]) if registered else 1.0
-        offsets = torch.from_numpy(arrays["offsets"]).to(flame.template) if "offsets" in arrays else None
+    arrays = load_arrays(file)
+    registered = "scan_scale" in arrays
+    scale = float(arrays["scan_scale"]) if registered else 1.0
+    offsets = torch.from_numpy(arrays["offsets"]).to(flame.template) if "offsets" in arrays else None
     if registered and folder is not None and (folder / "distances.ply").is_file():
         return _open_scan(file, folder, params, scale, offsets, report, photo)
     return _open_photo(file, folder, saved, params, report, photo)
-
-
-def row_params(params: FlameParams, row: int) -> FlameParams:
-    """One head of a batch."""
-    return FlameParams(*(getattr(params, name)[row] for name in FlameParams.__dataclass_fields__))
-
-
-def row_camera(camera: Camera, row: int) -> Camera:
-    """One camera of a batch."""
-    values = (camera.rotation[row], camera.translation[row], camera.focal[row], camera.center[row])
-    return Camera(*values, size=camera.size, orthographic=camera.orthographic)
 
 
 def _file(path: Path) -> Path:

@@ -16,7 +16,7 @@ from flamehead.model import Flame
 from flamehead.view.film import Film
 from flamehead.view.panel import listen
 from flamehead.view.photo import look_through, photo_depth, report_lines, view_through
-from flamehead.view.results import TrackResult, row_camera, row_params
+from flamehead.view.results import TrackResult
 from flamehead.view.stage import Stage
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class TrackTab:
         self._curves = error_curves(track)
         path, vertices = head_path(track, flame), _some_heads(track, flame)
         self._opacity = opacity
-        camera = row_camera(track.camera, 0)
-        self._depth = max(photo_depth(heads, row_camera(track.camera, row)) for row, heads in vertices.items())
+        camera = track.camera.row(0)
+        self._depth = max(photo_depth(heads, track.camera.row(row)) for row, heads in vertices.items())
         self._film = None if result.video is None else Film(result.video, track.frames)
         with tabs.add_tab("Track"):
             self._inputs(result, camera)
@@ -95,9 +95,7 @@ class TrackTab:
             button = gui.add_button("Look through the camera")
             button.on_click(
                 lambda event: (
-                    look_through(event.client, row_camera(track.camera, self._row), self._depth)
-                    if event.client
-                    else None
+                    look_through(event.client, track.camera.row(self._row), self._depth) if event.client else None
                 )
             )
             if self._film is not None:
@@ -125,7 +123,7 @@ class TrackTab:
         self._row = row
         lids = self._track.eyelids
         own = None if lids is None else torch.as_tensor(lids[row]).to(self._track.params.shape)
-        self._send(row_params(self._track.params, row), own)
+        self._send(self._track.params.row(row), own)
         self._words.content = frame_words(self._track, row)
         self._show_input(row)
         if not self._playing.is_set() or time.monotonic() - self._plotted > _PLOT_EVERY:
@@ -141,11 +139,11 @@ class TrackTab:
         if picture is not None:
             self._shown_frame = row
             self._image.image = picture
-            self._stage.photo(picture, row_camera(self._track.camera, row), self._depth)
+            self._stage.photo(picture, self._track.camera.row(row), self._depth)
         elif len(self._track) and not torch.equal(
             self._track.camera.translation[row], self._track.camera.translation[0]
         ):
-            self._stage.photo(None, row_camera(self._track.camera, row), self._depth)
+            self._stage.photo(None, self._track.camera.row(row), self._depth)
 
     def _play(self) -> None:
         """Show the frame that is due; those that cannot be shown in time are left out."""
@@ -212,7 +210,7 @@ def _some_heads(track: Track, flame: Flame) -> dict[int, Float[np.ndarray, "V 3"
     """Heads of some frames by row, to know how far back the video must stand."""
     rows = np.unique(np.linspace(0, len(track) - 1, min(24, len(track))).astype(int))
     with torch.no_grad():
-        return {int(row): flame(row_params(track.params, int(row))).vertices.cpu().numpy() for row in rows}
+        return {int(row): flame(track.params.row(int(row))).vertices.cpu().numpy() for row in rows}
 
 
 def _cursor(curves: dict[str, Float[np.ndarray, "T"]], row: int) -> Float[np.ndarray, "T"]:

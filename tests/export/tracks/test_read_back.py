@@ -191,3 +191,22 @@ def test_no_such_camera_and_no_cameras_at_all(vhap, flame, track, tmp_path):
         read_vhap_folder(tmp_path, flame)
     with pytest.raises(AssetNotFound, match="no track of VHAP"):
         read_vhap_folder(vhap / "images", flame)
+
+
+def test_pictures_are_counted_as_they_are_read(vhap, flame, tmp_path):
+    """Files that are no pictures shift nothing, and a folder outside of the data set is not looked into."""
+    folder = shutil.copytree(vhap, tmp_path / "set")
+    (folder / "images" / ".DS_Store").write_bytes(b"")
+    (folder / "images" / "00000_notes.txt").write_text("none")
+    assert read_vhap_folder(folder, flame).frames.tolist() == list(range(6))
+    content = json.loads((folder / "transforms.json").read_text())
+    for entry in content["frames"]:
+        entry["file_path"] = str(vhap / entry["file_path"])
+    (folder / "transforms.json").write_text(json.dumps(content))
+    assert read_vhap_folder(folder, flame).source == ""
+
+
+@pytest.mark.parametrize("fps", [0.0, -25.0, float("nan"), float("inf")])
+def test_a_rate_is_positive(vhap, flame, fps):
+    with pytest.raises(InputError, match="above 0"):
+        open_track(vhap, flame, fps=fps)

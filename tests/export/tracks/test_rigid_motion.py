@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flamehead.data import Camera, FlameParams
+from flamehead.data import Camera, FlameParams, Track
 from flamehead.errors import InputError
 from flamehead.export import fold_neck, move_pose, move_track
 from flamehead.formats import move_to_vhap_world, params_to_tracker_frames, tracker_frames_to_params
@@ -34,12 +34,7 @@ def heads(flame, seed, *, dtype=torch.float32):
     translation = away - (rotation @ middle[..., None])[..., 0]
     focal = (1500 + 100 * normal(COUNT, 1)).expand(COUNT, 2)
     camera = Camera(rotation, translation, focal, torch.tensor([930.0, 560.0]).double().expand(COUNT, 2), SIZE)
-    return params.to(dtype=dtype), cast(camera, dtype)
-
-
-def cast(camera, dtype):
-    names = ("rotation", "translation", "focal", "center")
-    return replace(camera, **{name: getattr(camera, name).to(dtype) for name in names})
+    return params.to(dtype=dtype), camera.to(dtype=dtype)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +49,7 @@ def exact():
 
 
 def pixels(flame, params, camera):
-    return cast(camera, torch.float64).project(flame.double_vertices(params))
+    return camera.to(dtype=torch.float64).project(flame.double_vertices(params))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -111,3 +106,32 @@ def test_tracks_move_and_wrong_words_are_refused(track, flame):
     assert all(getattr(moved, name) is not getattr(track, name) for name in names) and moved.status is track.status
     with pytest.raises(InputError, match="motion is 'both'"):
         move_track(track, flame, "both")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_page_sees_what_the_camera_saw(exact, seed):
+    """All but one shift for the whole track, also where the expression moves the joint that the head turns about."""
+    from flamehead.export.html_motion import _seen_pose
+
+    params, camera = heads(exact, seed, dtype=torch.float64)
+    track = Track(
+        params, camera, np.arange(COUNT), np.arange(COUNT) / 25.0, np.zeros(COUNT, np.int8), exact.fingerprint
+    )
+    pose, place = (torch.from_numpy(values) for values in _seen_pose(exact, track))
+    turned = pose.reshape(COUNT, 5, 3).unbind(1)
+    shown = exact.double_vertices(FlameParams(params.shape, params.expression, *turned, translation=place))
+    seen = exact.double_vertices(params) @ camera.rotation.mT + camera.translation[:, None]
+    shift = shown - seen * torch.tensor([1.0, -1.0, -1.0])
+    torch.testing.assert_close(shift, shift[:1, :1].expand_as(shift), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("row", [0, 7, -1])
+def test_rows_of_batches(exact, row):
+    params, camera = heads(exact, 0, dtype=torch.float64)
+    one, lens = params.row(row), camera.row(row)
+    assert one.root.equal(params.root[row]) and one.shape.equal(params.shape[row]) and lens.size == camera.size
+    single = camera.to(dtype=torch.float32).row(row)
+    assert single.focal.dtype == torch.float32 and single.rotation.equal(lens.rotation.float())
+    points = torch.randn(5, 3, dtype=torch.float64) + torch.tensor([0.0, 0.0, 9.0])
+    torch.testing.assert_close(lens.project(points), camera.project(points)[row])
+    assert replace(camera, orthographic=True).row(row).orthographic
