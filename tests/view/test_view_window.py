@@ -169,6 +169,17 @@ def test_arguments_that_make_no_sense(tmp_path, capsys):
     assert said.count("\n") == 4 and "Traceback" not in said
 
 
+def test_a_missing_result_is_told_before_the_model_is_loaded(tmp_path, capsys, monkeypatch):
+    from flamehead.cli import main
+
+    def load(*_, **__):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("flamehead.cli._heads.open_flame", load)
+    assert main(["view", str(tmp_path / "nothing"), "--port", "0"]) == 1
+    assert "There is no result" in capsys.readouterr().err
+
+
 def _is_free(port):
     try:
         return free_port("127.0.0.1", port) == port

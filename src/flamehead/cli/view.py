@@ -85,6 +85,8 @@ def _check(command: View) -> None:
         raise UsageError("--uv says where a texture lies; name one with --texture, or leave --uv out.")
     if not 0 <= command.components <= 400:
         raise UsageError(f"--components is {command.components}; give a number from 0 to 400.")
+    if command.result is not None and not command.result.exists():
+        raise InputError(f"There is no result {command.result}; give a folder or an .npz file that flamehead wrote.")
     for path in (command.photo, command.texture, command.uv):
         if path is not None and not path.exists():
             raise InputError(f"There is no file {path}; check the name.")
