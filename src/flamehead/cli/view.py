@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ class View:
         flame = open_flame(self.model, variant=self.flame_variant, quiet=self.quiet)
         result = None if self.result is None else open_result(self.result, flame, photo=self.photo)
         appearance = _appearance(self, flame)
+        # A visitor that is no browser, such as `curl -I`, is no error of ours; it would be told with a traceback.
+        logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
         viewer = Viewer(flame, result, appearance=appearance, host=self.host, port=port, components=self.components)
         with viewer, _stopped_by_signals(viewer):
             _say(self, viewer, flame, result)
