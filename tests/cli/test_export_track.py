@@ -41,6 +41,7 @@ def test_folders(run, tracked, tmp_path, to):
     assert any((tmp_path / "out").rglob("export.json"))
     again = run("export", tracked, "--to", to, "--out", tmp_path / "out", *size)
     assert "is not empty" in again.complaint
+    assert "--overwrite" in again.complaint
     options = ["--overwrite", "--quiet", *size]
     done = run("export", tracked / "track.npz", "--to", to, "--out", tmp_path / "out", *options)
     assert (done.code, done.out, done.err) == (0, "", "")

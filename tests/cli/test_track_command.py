@@ -34,6 +34,16 @@ def test_sources_that_cannot_be_used(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_results_among_the_pictures_are_refused_before_a_model_is_loaded(tmp_path, capsys, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("flamehead.cli.track._flame", load)
+    few = folder(tmp_path / "few", [(64, 48)] * 2)
+    assert "which holds the pictures" in failed(capsys, few, "--out", few)
+    assert sorted(path.name for path in few.iterdir()) == ["0.png", "1.png"]
+
+
 def test_no_video_in_a_file(tmp_path, capsys):
     pytest.importorskip("av", reason="PyAV is not installed")
     (tmp_path / "text.mp4").write_text("no video")

@@ -153,6 +153,11 @@ def test_the_command_ends_cleanly_on_signals(number):
     while "Look at" not in lines[-1]:
         assert lines[-1], process.communicate()
         lines.append(process.stdout.readline())
+    port = int(lines[-1].split()[2].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as visitor:
+        visitor.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while visitor.recv(4096):
+            pass
     process.send_signal(getattr(signal, number))
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0 and err == "" and "viser" not in out
@@ -167,6 +172,17 @@ def test_arguments_that_make_no_sense(tmp_path, capsys):
     assert main(["view", str(tmp_path / "nothing"), "--port", "0"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 4 and "Traceback" not in said
+
+
+def test_a_missing_result_is_told_before_the_model_is_loaded(tmp_path, capsys, monkeypatch):
+    from flamehead.cli import main
+
+    def load(*_, **__):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("flamehead.cli._heads.open_flame", load)
+    assert main(["view", str(tmp_path / "nothing"), "--port", "0"]) == 1
+    assert "There is no result" in capsys.readouterr().err
 
 
 def _is_free(port):

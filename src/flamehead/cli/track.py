@@ -104,8 +104,9 @@ class TrackVideo:
 
         frames = open_frames(self.source, fps=self.fps, start=self.start, end=self.end)
         if not self.quiet:
+            noun = "frame" if len(frames) == 1 else "frames"
             print(
-                f"{self.source}: {len(frames)} frames of {frames.size[0]} x {frames.size[1]} pixels, "
+                f"{self.source}: {len(frames)} {noun} of {frames.size[0]} x {frames.size[1]} pixels, "
                 f"{frames.times[-1] - frames.times[0]:.1f} s.",
                 flush=True,
             )
@@ -135,6 +136,10 @@ def _check(command: TrackVideo) -> None:
     """What can be known to be wrong before anything is imported or computed."""
     if not command.source.exists():
         raise InputError(f"There is no video or folder {command.source}; check the name.")
+    if command.source.is_dir() and command.source.resolve() == command.out.resolve():
+        raise InputError(
+            f"The results cannot go into {command.out}, which holds the pictures; name another folder with --out."
+        )
     if command.identity is not None and command.identity_from is not None:
         raise UsageError("--identity and --identity-from both say who it is; give one of them.")
     if (command.checkpoint is None) != (command.identity_from is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ class View:
         flame = open_flame(self.model, variant=self.flame_variant, quiet=self.quiet)
         result = None if self.result is None else open_result(self.result, flame, photo=self.photo)
         appearance = _appearance(self, flame)
+        # A visitor that is no browser, such as `curl -I`, is no error of ours; it would be told with a traceback.
+        logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
         viewer = Viewer(flame, result, appearance=appearance, host=self.host, port=port, components=self.components)
         with viewer, _stopped_by_signals(viewer):
             _say(self, viewer, flame, result)
@@ -85,6 +88,8 @@ def _check(command: View) -> None:
         raise UsageError("--uv says where a texture lies; name one with --texture, or leave --uv out.")
     if not 0 <= command.components <= 400:
         raise UsageError(f"--components is {command.components}; give a number from 0 to 400.")
+    if command.result is not None and not command.result.exists():
+        raise InputError(f"There is no result {command.result}; give a folder or an .npz file that flamehead wrote.")
     for path in (command.photo, command.texture, command.uv):
         if path is not None and not path.exists():
             raise InputError(f"There is no file {path}; check the name.")

@@ -56,7 +56,11 @@ def fresh_folder(folder: StrPath, *, overwrite: bool = False) -> Iterator[Path]:
             yield stage
         return
     if not overwrite or not (target / REPORT).is_file():
-        remedy = "pass overwrite to replace it" if (target / REPORT).is_file() else "it is none of flamehead's exports"
+        remedy = (
+            "--overwrite, in Python overwrite=True, replaces it"
+            if (target / REPORT).is_file()
+            else "it is none of flamehead's exports"
+        )
         raise InputError(
             f"The folder {target} is not empty, and readers of this format count its files; name a new one ({remedy})."
         )

@@ -56,7 +56,7 @@ class Panel {
       input.max = Math.max(high, Math.ceil(value));
       input.value = value;
       mark(input, 0);
-      if (output) output.textContent = value.toFixed(digits) + unit;
+      if (output) output.textContent = value.toFixed(digits).replace(/^-(?=[0.]*$)/, "") + unit;
     };
     const take = () => {
       set(Number(input.value));
