@@ -178,7 +178,10 @@ def _save(command: FitPhotos, flame: Flame, head: _Head, images: Sequence[ImageF
     _write_shared(command.out, flame, head, images, reports, folders)
     if not command.quiet:
         what = "head" if head.mesh != "neutral" else "identity" if head.person is None else "identity and one albedo"
-        print(f"One {what} for {len(images)} photos: {head.status} -> {command.out}", flush=True)
+        # The steps by pixels are few and of a fixed number, so that their limit is the usual end and no complaint.
+        usual = head.person is not None and head.status.reason == "iterations"
+        ended = "" if usual else f": {head.status}"
+        print(f"One {what} for {len(images)} photos{ended} -> {command.out}", flush=True)
     return 0
 
 
