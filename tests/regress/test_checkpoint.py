@@ -177,7 +177,7 @@ def test_related_networks_are_known_by_name(tmp_path):
             assert str(caught.value) == sentence
     # Its own files hold the configuration as objects.
     library = types.ModuleType("omegaconf.dictconfig")
-    library.DictConfig = type("DictConfig", (), {"__module__": library.__name__})
+    vars(library)["DictConfig"] = type("DictConfig", (), {"__module__": library.__name__})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
         patch.setitem(sys.modules, library.__name__, library)
