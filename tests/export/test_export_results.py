@@ -59,7 +59,8 @@ def document(path):
 
 def test_a_fit_becomes_a_rig(results, tmp_path, capsys, flame):
     assert main(["export", str(results / "params.npz"), "--to", "gltf", "--out", str(tmp_path / "head.glb")]) == 0
-    assert capsys.readouterr().out == f"Wrote {tmp_path / 'head.glb'}\n"
+    # The first run on a machine says so before.
+    assert capsys.readouterr().out.endswith(f"Wrote {tmp_path / 'head.glb'}\n")
     file = document(tmp_path / "head.glb")
     about = file["nodes"][0]["extras"]["flamehead"]
     assert about["fingerprint"] == flame.fingerprint and about["result"] == "params.npz"

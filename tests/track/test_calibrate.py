@@ -127,7 +127,7 @@ def test_pixels_tell_identity_and_colours(shot, keyframes, look, calibrated, sma
     assert calibrated.landmark_error < 1.0 and calibrated.worth > 1000.0
     assert calibrated.albedo.shape == (look.basis.shape[3],) and calibrated.light[0].min() > 0.5
     plain = difference(shot.flame, np.zeros(300), shot.shape)
-    assert difference(shot.flame, calibrated.shape, shot.shape) < 0.5 * plain
+    assert difference(shot.flame, calibrated.shape, shot.shape) < 0.6 * plain
     again = calibrate(shot.flame, images, points, shot.size, settings=small_settings, texture=look)
     assert same(again.to_arrays(), calibrated.to_arrays())
 
