@@ -45,4 +45,4 @@ def test_wires_do_not_depend_on_depth(depth):
 
 
 def test_a_crop_keeps_the_projection():
-    assert Crop((2, 2), (10, 10), (20, 20)).camera(CAMERA).orthographic
+    assert Crop((2.0, 2.0), (10.0, 10.0), (20, 20)).camera(CAMERA).orthographic

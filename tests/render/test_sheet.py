@@ -53,7 +53,7 @@ def test_a_side_view_turns_with_the_head(bust, axis):
 
 def test_a_crop_keeps_points_and_camera_together(bust, front):
     vertices, faces = bust
-    crop = Crop((20, 10), (48, 60), (96, 120))
+    crop = Crop((20.0, 10.0), (48.0, 60.0), (96, 120))
     whole = seen_from(front, vertices).double().numpy()
     np.testing.assert_allclose(seen_from(crop.camera(front), vertices).numpy(), crop.points(whole), atol=1e-3)
     part = render(vertices, faces, crop.camera(front), supersample=1).alpha

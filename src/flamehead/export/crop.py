@@ -65,7 +65,8 @@ def face_crop(
 
 def whole_crop(track: Track) -> Crop:
     """The picture as it is."""
-    return Crop((0, 0), track.camera.size, track.camera.size)
+    width, height = track.camera.size
+    return Crop((0.0, 0.0), (float(width), float(height)), track.camera.size)
 
 
 def constant_lens(camera: Camera) -> Float[np.ndarray, "4"]:
@@ -120,7 +121,7 @@ def _square(middle: Float[np.ndarray, "2"], half: float, size: int, *, between_p
     side = max(2, math.ceil(2 * half - 1e-6))
     corner = middle - side / 2
     left, top = (float(value) if between_pixels else int(np.rint(value)) for value in corner)
-    return Crop((left, top), (side, side), (size, size))
+    return Crop((float(left), float(top)), (float(side), float(side)), (size, size))
 
 
 def _check(size: int, scale: float) -> None:

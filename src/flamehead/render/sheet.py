@@ -118,7 +118,7 @@ def _crop(photo_size: tuple[int, ...], points: Float[np.ndarray, "N 2"], height:
             _range(0.5 * float(low[axis] + high[axis]), reach, whole) for axis, whole in ((0, width), (1, tall))
         )
     shown = max(1, round(width * height / tall))
-    return Crop((left, top), (width, tall), (shown, height))
+    return Crop((float(left), float(top)), (float(width), float(tall)), (shown, height))
 
 
 def _range(middle: float, reach: float, whole: int) -> tuple[int, int]:

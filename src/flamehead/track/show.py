@@ -174,7 +174,7 @@ def _crop(track: Track, height: int) -> Crop:
     shown = max(2, 2 * round(min(height * extent[0] / extent[1], 2 * height) / 2))
     shown_height = max(2, 2 * round(shown * extent[1] / extent[0] / 2))
     (left, top), (wide, high_) = low.astype(int).tolist(), extent.astype(int).tolist()
-    return Crop((left, top), (wide, high_), (shown, shown_height))
+    return Crop((float(left), float(top)), (float(wide), float(high_)), (shown, shown_height))
 
 
 def _views(stage: _Stage, row: int, pixels: UInt8[np.ndarray, "H W 3"]) -> list[Float[np.ndarray, "h w 3"]]:
