@@ -216,8 +216,10 @@ def test_ctrl_c_leaves_nothing(run, known, folder, monkeypatch, where):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent otherwise on Windows")
 def test_a_real_ctrl_c_during_writing(known, folder):
+    # A shell starts its background jobs with the signal ignored, and the tests may be one.
     code = """
-import sys, time, flamehead.pipeline
+import signal, sys, time, flamehead.pipeline
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def wait(path, *_, **__):
     path.write_bytes(b"half")
     print("writing", flush=True)

@@ -239,7 +239,7 @@ def _shown(crop: Crop, pixels: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, 
     """`Crop.image` of bytes, of which only the part that is shown becomes float."""
     from PIL import Image
 
-    (left, top), (width, height) = crop.corner, crop.extent
+    left, top, width, height = (round(value) for value in (*crop.corner, *crop.extent))
     part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
     small = Image.fromarray(part).resize(crop.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(small, dtype=np.float32) / np.float32(255)
