@@ -205,3 +205,37 @@ def landmarks_with_jacobian(
                 out, joint, _hangs(j, joint, parents), first[joint], counts[joint], share, w, world[j],
                 position[joint], axes[joint], pose_basis[p], change[joint], column, lever,
             )  # fmt: skip
+
+
+@compiled(nogil=True, error_model="numpy")
+def whitened_distances(points, seen, whitening, focal, center, out):
+    """Fill in `whitening @ (projection - seen)` of each landmark, (L, 2); NaN where one is not before the camera."""
+    for line in range(len(points)):
+        depth = -points[line, 2] if points[line, 2] < 0.0 else math.nan
+        x = center[0] + focal * points[line, 0] / depth - seen[line, 0]
+        y = center[1] - focal * points[line, 1] / depth - seen[line, 1]
+        for row in range(2):
+            out[line, row] = whitening[line, row, 0] * x + whitening[line, row, 1] * y
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def whitened_rows(points, jacobian, whitening, root_weights, focal, rows):
+    """Fill in the derivative of the whitened distances, each times the root of its weight, (L, 2, N).
+
+    Args:
+        points, jacobian: of `landmarks_with_jacobian`; of the latter the first N columns are used.
+        whitening: (L, 2, 2).
+        root_weights: (L,), of the robust loss.
+        focal: pixels.
+        rows: output.
+    """
+    for line in range(len(points)):
+        scale = root_weights[line] * focal / -points[line, 2]
+        x, y = points[line, 0] / -points[line, 2], points[line, 1] / -points[line, 2]
+        for row in range(2):
+            by_x, by_y = scale * whitening[line, row, 0], -scale * whitening[line, row, 1]
+            by_z = by_x * x + by_y * y
+            for k in range(rows.shape[2]):
+                rows[line, row, k] = (
+                    by_x * jacobian[line, 0, k] + by_y * jacobian[line, 1, k] + by_z * jacobian[line, 2, k]
+                )

@@ -307,32 +307,67 @@ def start_pose(
 
 
 def weighed_landmarks(
-    prepared: Prepared, seen: Observation, settings: LandmarkFitSettings, *, scale: float
+    prepared: Prepared,
+    seen: Observation,
+    settings: LandmarkFitSettings,
+    *,
+    scale: float,
+    whitening: LandmarkWhitening | None = None,
 ) -> ImageTargets:
-    """The landmarks that the model shares, with their trust; `scale` is pixels per metre at the head's distance."""
+    """The landmarks that the model shares, with their trust.
+
+    Args:
+        prepared: The model.
+        seen: All that was seen.
+        settings: How far each kind is trusted.
+        scale: Pixels per metre at the head's distance.
+        whitening: Of these settings; those who ask for every frame of a video keep it.
+    """
+    whitening = whitening or landmark_whitening(prepared.pairs, settings)
     observed = seen.points[prepared.pairs.seen_rows]
     visible = np.isfinite(observed).all(axis=1)
-    whitening = _whitening(prepared.pairs, seen, settings) / (scale * prepared.eye_distance)
-    whitening[~visible] = 0.0
-    return ImageTargets(np.where(visible[:, None], observed, 0.0), whitening, 0.5 * np.array(seen.size, np.float64))
+    trust = whitening.of(seen.points) / (scale * prepared.eye_distance)
+    trust[~visible] = 0.0
+    return ImageTargets(np.where(visible[:, None], observed, 0.0), trust, 0.5 * np.array(seen.size, np.float64))
 
 
-def _whitening(pairs: Correspondence, seen: Observation, settings: LandmarkFitSettings) -> Float[np.ndarray, "K 2 2"]:
-    """1 / standard deviation of each point, in units of the eye distance; contour points first across, then along."""
+@dataclass(frozen=True)
+class LandmarkWhitening:
+    """How far landmarks are trusted before they are seen."""
+
+    still: Float[np.ndarray, "K 2 2"]
+    """1 / standard deviation along x and y, in units of the eye distance."""
+    outline: Int[np.ndarray, "C"]
+    """Rows of the points that slide along the outline of the face."""
+    neighbours: Int[np.ndarray, "C 2"]
+    """The seen points before and after each of those."""
+    sharpness: Float[np.ndarray, "2"]
+    """1 / standard deviation of those, across the outline and along it."""
+
+    def of(self, points: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "K 2 2"]:
+        """1 / standard deviation of each point of what was seen; on the outline first across, then along."""
+        whitening = self.still.copy()
+        along = points[self.neighbours[:, 1]] - points[self.neighbours[:, 0]]
+        length = np.sqrt((along**2).sum(axis=1))
+        slides = np.flatnonzero(length > 0.0)
+        along = along[slides] / length[slides, None]
+        across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+        whitening[self.outline[slides]] = np.stack([across, along], axis=1) * self.sharpness[:, None]
+        return whitening
+
+
+def landmark_whitening(pairs: Correspondence, settings: LandmarkFitSettings) -> LandmarkWhitening:
+    """How far the landmarks of a correspondence are trusted."""
     sigmas: dict[Kind, float] = {
         "inner": settings.landmark_sigma,
         "iris": settings.iris_sigma,
         "contour": settings.contour_slide_sigma,
         "other": settings.other_sigma or math.inf,
     }
-    whitening = np.eye(2) / np.array([sigmas[kind] for kind in pairs.kinds])[:, None, None]
-    along = seen.points[pairs.neighbours[:, 1]] - seen.points[pairs.neighbours[:, 0]]
-    length = np.linalg.norm(along, axis=1)
-    slides = np.flatnonzero(pairs.is_kind("contour") & (length > 0.0))
-    x, y = (along[slides] / length[slides, None]).T
-    across = np.stack([-y, x], axis=1) / settings.contour_sigma
-    whitening[slides] = np.stack([across, np.stack([x, y], axis=1) / settings.contour_slide_sigma], axis=1)
-    return whitening
+    still = np.eye(2) / np.array([sigmas[kind] for kind in pairs.kinds])[:, None, None]
+    outline = np.flatnonzero(pairs.is_kind("contour"))
+    sharpness = 1.0 / np.array([settings.contour_sigma, settings.contour_slide_sigma])
+    return LandmarkWhitening(still, outline, pairs.neighbours[outline], sharpness)
 
 
 def landmark_losses(targets: ImageTargets, settings: LandmarkFitSettings) -> tuple[RobustBlock, ...]:

@@ -17,7 +17,7 @@ from flamehead.assets.model_file import LandmarkEmbedding
 from flamehead.data import FrameStatus, Observation
 from flamehead.fit._beliefs import appearance_prior, pixels_worth
 from flamehead.fit._correspondence import OUTER_EYE_CORNERS
-from flamehead.fit._so3 import exp, log, skew
+from flamehead.fit._so3 import exp, log
 from flamehead.fit.landmark_model import (
     HeadState,
     LandmarkModel,
@@ -26,14 +26,15 @@ from flamehead.fit.landmark_model import (
     compiled_landmarks,
     landmark_positions,
 )
-from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
+from flamehead.fit.landmarks import moved, start_pose
 from flamehead.fit.metrics import landmark_error_percent
 from flamehead.fit.painted import paint_shown
 from flamehead.fit.pixels import PixelState, PixelTerm, TextureSpace, pixel_equations, see
 from flamehead.fit.residuals import project
 from flamehead.geometry.landmark_sets import MEDIAPIPE_105
 from flamehead.model import Flame
-from flamehead.solve import NormalEquations, minimize_normal_equations, robust_cost, single_threaded_blas
+from flamehead.solve import NormalEquations, minimize_normal_equations, single_threaded_blas
+from flamehead.track._evidence import HeadEvidence, steps_from
 from flamehead.track.calibrate import Calibration
 from flamehead.track.face import TrackedFace, baked_texture, head_vertices, personal, tracked_face
 from flamehead.track.pictures import face_box, face_level
@@ -144,10 +145,10 @@ class Follower:
         self.n_lids = face.n_lids
         self.face, self.head = personal(face, calibration.shape, calibration.shift)
         self.texture = baked_texture(texture, calibration.albedo) if texture is not None and self.pixels else None
-        self._features = _features(self.face, calibration.shape)
+        self._feature_rows, self._features = _features(self.face, calibration.shape)
         self.layout = RowLayout(self.face.columns.n_expression)
         self.log_focal = math.log(calibration.focal)
-        self._believed = face.believed
+        self._evidence = HeadEvidence(self.face, focal=calibration.focal)
 
     @property
     def _colors(self) -> TextureSpace:
@@ -189,8 +190,9 @@ class Follower:
         quality = FrameQuality(FrameStatus.TRACKED)
         if pixels is not None and self.pixels:
             state, quality = self._by_pixels(pixels, seen, state, prior, trust)
-        status = FrameStatus.LOST if self._strayed(seen, state.head) else FrameStatus.TRACKED
-        error = self._error(seen, state.head)
+        placed = self._placed(state.head)
+        status = FrameStatus.LOST if self._strayed(seen, placed, state.head) else FrameStatus.TRACKED
+        error = self._error(seen, placed)
         return self.layout.pack(state, replace(quality, status=status, landmark_error=error))
 
     def _trust(self, worth: float) -> float:
@@ -209,36 +211,21 @@ class Follower:
 
     def _begun(self, seen: Observation) -> PixelState:
         """A state from the landmarks alone."""
-        _, head = start_pose(self.face.prepared, seen, self._believed, focal=self.calibration.focal)
+        _, head = start_pose(self.face.prepared, seen, self.face.believed, focal=self.calibration.focal)
         return PixelState(replace(head, shape=np.zeros(0)), np.zeros(0), self.calibration.light)
 
-    def _landmarks(self, seen: Observation, near: HeadState, trust: float) -> Callable[[HeadState], NormalEquations]:
+    def _evidence_of(
+        self, seen: Observation, near: HeadState, prior: _Steps | None, trust: float
+    ) -> Callable[[HeadState], NormalEquations]:
         """Normal equations of landmarks and beliefs."""
-        scale = self.calibration.focal / max(-float(near.translation[2]), 1e-3)
-        targets = weighed_landmarks(self.face.prepared, seen, self._believed, scale=scale)
-        targets = replace(targets, whitening=math.sqrt(trust) * targets.whitening)
-        problem = landmark_residuals(
-            self.face.prepared.model, targets, self._believed, free_focal=False, prior_focal=self.calibration.focal
-        )
-        losses = landmark_losses(targets, self._believed)
-
-        def equations(state: HeadState) -> NormalEquations:
-            r, rows = problem(state)
-            cost, weights = robust_cost(r, losses)
-            weighted = rows if weights is None else rows * weights[:, None]
-            return NormalEquations(cost, weighted.T @ rows, weighted.T @ r)
-
-        return equations
+        steps = None if prior is None else prior.head
+        return self._evidence.of(seen, depth=-float(near.translation[2]), trust=trust, steps=steps)
 
     def _by_landmarks(self, seen: Observation, start: PixelState, prior: _Steps | None, trust: float) -> PixelState:
-        landmarks, columns = self._landmarks(seen, start.head, trust), self.face.columns
-
-        def equations(state: HeadState) -> NormalEquations:
-            found = landmarks(state)
-            return found if prior is None else prior.added(found, state)
-
+        columns = self.face.columns
         solution = minimize_normal_equations(
-            equations, start.head, retract=lambda state, step: moved(state, step, columns), cost_tolerance=1e-3,
+            self._evidence_of(seen, start.head, prior, trust), start.head,
+            retract=lambda state, step: moved(state, step, columns), cost_tolerance=1e-3,
             unseen_decrease=_MEANINGLESS, max_iterations=15 if prior is None else 4,
         )  # fmt: skip
         return replace(start, head=solution.state)
@@ -291,7 +278,7 @@ class Follower:
         columns, settings = self.face.columns, self.settings.photometric
         surface, texture = self.face.compared, self._colors
         n = columns.eyes.stop if geometry else 0
-        landmarks = self._landmarks(seen, start.head, trust)
+        evidence = self._evidence_of(seen, start.head, prior, trust)
         precision, mean = appearance_prior(
             0, albedo_sigma=1.0, level=settings.light_level, level_sigma=settings.light_level_sigma,
             light_sigma=settings.light_sigma, tint_sigma=settings.light_tint_sigma,
@@ -309,9 +296,7 @@ class Follower:
             cost = share * (found.cost + 0.5 * float(off @ pull))
             hessian, gradient = share * found.hessian, share * found.gradient
             if geometry:
-                own = landmarks(state.head)
-                if prior is not None:
-                    own = prior.added(own, state.head)
+                own = evidence(state.head)
                 hessian[:n, :n] += own.hessian
                 gradient[:n] += own.gradient
                 cost += own.cost
@@ -366,33 +351,30 @@ class Follower:
         fitted[prepared.all_pairs.seen_rows] = placed[prepared.all_pairs.model_rows]
         return fitted
 
-    def _error(self, seen: Observation, head: HeadState) -> float:
+    def _placed(self, head: HeadState) -> Float[np.ndarray, "K 2"]:
+        """Where the model has the face's features, pixels."""
+        return project(landmark_positions(self._features, head), self.calibration.focal, self.calibration.center)
+
+    def _error(self, seen: Observation, placed: Float[np.ndarray, "K 2"]) -> float:
         """Of the face's features alone; NaN where an outer eye corner, whose distance is the unit, was not seen."""
         corners = seen.points[list(OUTER_EYE_CORNERS)]
         if not np.isfinite(corners).all() or not np.ptp(corners, axis=0).any():
             return math.nan
-        rows, placed = self._placed(head)
         fitted = np.full((478, 2), np.nan)
-        fitted[rows] = placed
+        fitted[self._feature_rows] = placed
         return landmark_error_percent(seen, fitted)
 
-    def _strayed(self, seen: Observation, head: HeadState) -> bool:
+    def _strayed(self, seen: Observation, placed: Float[np.ndarray, "K 2"], head: HeadState) -> bool:
         """Whether the landmarks are a detector's guesses at a face that is hidden or elsewhere.
 
         The unit is the eyes' distance as a face at the head's depth shows it from the front: the one that is seen
         vanishes in profiles, which are followed well.
         """
-        rows, placed = self._placed(head)
-        distance = np.linalg.norm(seen.points[rows] - placed, axis=1)
+        distance = np.linalg.norm(seen.points[self._feature_rows] - placed, axis=1)
         distance = distance[np.isfinite(distance)]
         depth = max(-float(head.translation[2]), 1e-6)
         eyes = self.calibration.focal * self.face.prepared.eye_distance / depth
         return bool(distance.size) and 100.0 * float(distance.mean()) > _STRAYED * eyes
-
-    def _placed(self, head: HeadState) -> tuple[Int[np.ndarray, "K"], Float[np.ndarray, "K 2"]]:
-        """The face's features: their rows among all that are seen, and where the model has them, pixels."""
-        rows, model = self._features
-        return rows, project(landmark_positions(model, head), self.calibration.focal, self.calibration.center)
 
 
 def _features(face: TrackedFace, shape: Float[np.ndarray, "S"]) -> tuple[Int[np.ndarray, "K"], LandmarkModel]:
@@ -414,46 +396,17 @@ def _is_face(points: Float[np.ndarray, "K 2"]) -> bool:
 
 
 class _Steps:
-    """What is believed of the way from one frame to the next: little moves."""
+    """What is believed of the way from one frame to the next: little moves of the head, and of the light."""
 
     def __init__(self, follower: Follower, last: PixelState, elapsed: float) -> None:
-        settings, columns = follower.settings, follower.face.columns
-        self.last, self.columns = last, columns
-        wider = math.sqrt(max(elapsed, 1e-3) * 25.0)
-        sigma = np.empty(columns.eyes.stop)
-        sigma[columns.expression] = settings.expression_step
-        sigma[columns.translation] = settings.shift_step
-        sigma[columns.root] = settings.turn_step
-        sigma[columns.jaw] = settings.jaw_step
-        sigma[columns.eyes] = settings.gaze_step
-        self.precision = 1.0 / (sigma * wider) ** 2
-        self.light = 1.0 / (settings.light_step * wider) ** 2
-
-    def added(self, equations: NormalEquations, state: HeadState) -> NormalEquations:
-        """With the beliefs of the head."""
-        columns, last = self.columns, self.last.head
-        turn = log(state.root @ last.root.T)
-        off = np.empty(columns.eyes.stop)
-        off[columns.expression] = state.expression - last.expression
-        off[columns.translation] = state.translation - last.translation
-        off[columns.root] = turn
-        off[columns.jaw] = state.jaw - last.jaw
-        off[columns.eyes] = (state.eyes - last.eyes).ravel()
-        pull = self.precision * off
-        hessian, gradient = equations.hessian.copy(), equations.gradient + pull
-        hessian[range(len(off)), range(len(off))] += self.precision
-        # A small rotation from the left changes the axis-angle vector by the inverse of its left Jacobian, here
-        # to second order: heads hardly turn between frames.
-        k = skew(turn)
-        inverse = np.eye(3) - 0.5 * k + k @ k / 12.0
-        own = columns.root
-        gradient[own] += inverse.T @ pull[own] - pull[own]
-        hessian[own, own] += self.precision[own.start] * (inverse.T @ inverse - np.eye(3))
-        return NormalEquations(equations.cost + 0.5 * float(off @ pull), hessian, gradient)
+        settings = follower.settings
+        self.head = steps_from(last.head, follower.face.columns, settings, elapsed)
+        self.last_light = last.light
+        self.light = 1.0 / (settings.light_step**2 * max(elapsed, 1e-3) * 25.0)
 
     def add_light(self, hessian: np.ndarray, gradient: np.ndarray, state: PixelState) -> float:
         """Add the beliefs of the light in place; their cost."""
-        off = (state.light - self.last.light).T.ravel()
+        off = (state.light - self.last_light).T.ravel()
         hessian[range(_N_LIGHT), range(_N_LIGHT)] += self.light
         gradient += self.light * off
         return 0.5 * self.light * float(off @ off)
