@@ -21,8 +21,18 @@ from flamehead.geometry.rotation import exp
 from flamehead.io import VideoFrame
 from flamehead.model import Flame
 from flamehead.raster import rasterize
+from flamehead.track import TrackSettings, calibrate, choose_keyframes
+from flamehead.track.follow import Follower
 
-__all__ = ["against_detections", "against_truth", "curves", "fit_each_frame", "head_rotations", "skull_points"]
+__all__ = [
+    "against_detections",
+    "against_truth",
+    "curves",
+    "fit_each_frame",
+    "head_rotations",
+    "skull_points",
+    "time_steps",
+]
 
 Figures = dict[str, float]
 _FITTED = np.asarray(MEDIAPIPE_105)
@@ -219,3 +229,18 @@ def visible_vertices(flame: Flame, track: Track) -> Bool[np.ndarray, "T V"]:
         return out & face
 
     return _by_chunks(flame, track, seen)
+
+
+def time_steps(flame: Flame, track: Track, *, most: int = 300) -> Figures:
+    """The landmark fit alone, without detection, files and pictures: milliseconds of a frame, in the median."""
+    assert track.landmarks is not None, "tracks keep what was detected"
+    points, size = np.asarray(track.landmarks, dtype=np.float64)[:most], track.camera.size
+    settings = TrackSettings(landmarks_only=True)
+    known = calibrate(flame, None, points[choose_keyframes(points)], size, settings=settings)
+    follower, rows, times = Follower(flame, known, settings), [], []
+    for frame in points:
+        begin = perf_counter()
+        rows.append(follower.step(None, frame, rows[-1:]))
+        times.append(1000 * (perf_counter() - begin))
+    # The first steps load what was compiled.
+    return {"landmark_step_ms": float(np.median(times[3:])), "landmark_step_least_ms": min(times)}

@@ -18,7 +18,7 @@ import numpy as np
 
 from _common import machine, options, write_figures
 from _sequence import Sequence, SequenceSettings, load_truth, make_sequence, write_sequence
-from _track_evaluate import against_detections, against_truth, fit_each_frame
+from _track_evaluate import against_detections, against_truth, fit_each_frame, time_steps
 from _track_run import Run, function, prefix, run
 from flamehead import load_flame
 from flamehead.data import Track
@@ -30,7 +30,7 @@ _WANTED = {
     "rotation_degrees_mean": "<= 2", "vertex_percent_mean": "<= 1", "focal_error_percent": "<= 10",
     "left_eye_correlation": ">= 0.9", "right_eye_correlation": ">= 0.9", "lips_correlation": ">= 0.9",
     "jaw_correlation": ">= 0.9", "landmark_percent_mean": "<= 1.5", "landmark_percent_p95": "<= 2.5",
-    "frames_lost": "0", "jitter_pixels": "< detected",
+    "frames_lost": "0", "jitter_pixels": "< detected", "landmark_step_ms": "<= 2",
 }  # fmt: skip
 """What is aimed at. Landmark error and jitter are those of real clips; on the rendered one the pixels may overrule the
 landmarks, which are wrong there."""
@@ -76,6 +76,7 @@ def measure(flame: Flame, name: str, clip: Path, truth: Sequence | None, *, quic
     """Track a clip both ways, print and return every figure."""
     with tempfile.TemporaryDirectory() as place:
         track, speed, stages = tracked(clip, Path(place), landmarks_only=fast, memory=not quick)
+    speed |= time_steps(flame, track)
     alone, alone_speed = floor(flame, clip)
     columns = []
     for each, extra in ((track, speed), (alone, alone_speed)):
