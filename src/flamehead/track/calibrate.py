@@ -25,6 +25,7 @@ from flamehead.fit.identity_prior import IdentityPrior, coefficients_used
 from flamehead.fit.landmark_model import HeadState, landmark_points, landmark_positions, pose_joints
 from flamehead.fit.landmarks import landmark_losses, landmark_residuals, moved, start_pose, weighed_landmarks
 from flamehead.fit.painted import even_light, paint_shown
+from flamehead.fit.photometric import PhotometricSettings
 from flamehead.fit.pixels import PixelState, PixelTerm, TextureSpace, linear_about, pixel_equations, see
 from flamehead.fit.residuals import ImageTargets, project
 from flamehead.model import Flame
@@ -289,7 +290,7 @@ class _Problem:
             states = solve(states, texture=colors, size=size, iterations=iterations, geometry=True)
             colors = linear_about(texture, states[0].albedo)
         worth = [
-            self._weighed(self._term(state.head, image, settings.sizes[-1]), state, colors).worth
+            self._weighed(self._term(state.head, image, settings.sizes[-1], settings.photometric), state, colors).worth
             for state, image in zip(states, images, strict=True)
         ]
         return list(states), float(np.median(worth))
@@ -301,7 +302,9 @@ class _Problem:
         with torch.no_grad():
             return flame(head_params(head, flame.template), backend="numba").vertices.double().numpy()
 
-    def _term(self, head: HeadState, image: UInt8[np.ndarray, "H W 3"], size: int) -> PixelTerm:
+    def _term(
+        self, head: HeadState, image: UInt8[np.ndarray, "H W 3"], size: int, settings: PhotometricSettings
+    ) -> PixelTerm:
         surface = self.face.compared
         center = 0.5 * np.array(self.frames[0].size, dtype=np.float64)
         points = self._vertices(head)[surface.vertex_ids]
@@ -311,7 +314,7 @@ class _Problem:
                 f"A keyframe hardly shows the face as a lens of {math.exp(head.log_focal):.3g} pixels sees it; give a "
                 "video in which the face is seen, another focal length or none, or follow landmarks only."
             )
-        return face_level(image, box, size, center=center, settings=self.settings.photometric)
+        return face_level(image, box, size, center=center, settings=settings)
 
     def _lit(
         self, states: tuple[PixelState, ...], images: Sequence[np.ndarray], texture: TextureSpace
@@ -320,7 +323,7 @@ class _Problem:
         surface = self.face.compared
         lit = []
         for state, image in zip(states, images, strict=True):
-            term = self._term(state.head, image, 64)
+            term = self._term(state.head, image, 64, self.settings.calibration)
             shown = see(self._vertices(state.head), surface, term, focal=math.exp(state.head.log_focal))
             painted = paint_shown(shown, shown.inside, surface.faces, texture, state.albedo, even_light())
             if not shown.inside.any():
@@ -340,14 +343,14 @@ class _Problem:
         geometry: bool,
     ) -> tuple[PixelState, ...]:
         """Some steps at one size."""
-        columns, settings = self.face.columns, self.settings.photometric
+        columns, settings = self.face.columns, self.settings.calibration
         n = columns.eyes.stop
         layout = self.layout(texture.basis.shape[3], _N_LIGHT)
         terms = [
-            self._weighed(self._term(state.head, image, size), state, texture)
+            self._weighed(self._term(state.head, image, size, settings), state, texture)
             for state, image in zip(states, images, strict=True)
         ]
-        heads = self._heads(doubt=self.settings.landmark_doubt)
+        heads = self._heads(doubt=self.settings.calibration_doubt)
         posed = [self._vertices(state.head) for state in states]
         surface = self.face.compared
 
@@ -390,16 +393,16 @@ class _Problem:
 
     def _weighed(self, term: PixelTerm, state: PixelState, texture: TextureSpace) -> PixelTerm:
         """The term with what its pixels are worth, as well as this state explains them."""
-        surface, settings = self.face.compared, self.settings.photometric
+        surface, most = self.face.compared, self.settings.photometric.worth
         shown = see(self._vertices(state.head), surface, term, focal=math.exp(state.head.log_focal))
         residual = term.image - paint_shown(shown, shown.inside, surface.faces, texture, state.albedo, state.light)
         total = (residual**2).sum(-1, keepdims=True) / (term.sigma * term.outlier) ** 2
-        worth = pixels_worth(residual / (1 + total), shown.inside, sigma=term.sigma, most=settings.worth)
+        worth = pixels_worth(residual / (1 + total), shown.inside, sigma=term.sigma, most=most)
         return replace(term, worth=worth)
 
     def _with_beliefs(self, state: PixelState, equations: NormalEquations, n: int, *, first: bool) -> NormalEquations:
         """With what is believed of light, and once of albedo."""
-        settings = self.settings.photometric
+        settings = self.settings.calibration
         k = len(state.albedo)
         precision, mean = appearance_prior(
             k, albedo_sigma=settings.albedo_sigma, level=settings.light_level, level_sigma=settings.light_level_sigma,
@@ -463,12 +466,13 @@ class _Problem:
             weight = 1.0 / np.maximum(np.linalg.norm(r, axis=1) / believed.outlier, 1.0)
             normal += np.einsum("l,lia,lib->lab", weight, rows, rows)
             right += np.einsum("l,lia,li->la", weight, rows, r)
-        prior = np.eye(3) / (_SHIFT_SIGMA * self.face.prepared.eye_distance) ** 2
+        prior = np.diag(1.0 / (np.array(_SHIFT_SIGMA) * self.face.prepared.eye_distance) ** 2)
         return np.linalg.solve(normal + prior, right[..., None])[..., 0]
 
 
-_SHIFT_SIGMA = 0.015
-"""Spread of a landmark's personal shift, of the outer-eye distance."""
+_SHIFT_SIGMA = (0.015, 0.015, 0.06)
+"""Spread of a landmark's personal shift sideways, up and forwards, of the outer-eye distance: detectors err most about
+depth, so that heads seem to turn less than they do."""
 
 
 def _padded(equations: NormalEquations, n: int) -> NormalEquations:

@@ -278,7 +278,7 @@ class Follower:
         columns, settings = self.face.columns, self.settings.photometric
         surface, texture = self.face.compared, self._colors
         n = columns.eyes.stop if geometry else 0
-        evidence = self._evidence_of(seen, start.head, prior, trust)
+        evidence = self._evidence_of(seen, start.head, prior, trust / self.settings.landmark_doubt**2)
         precision, mean = appearance_prior(
             0, albedo_sigma=1.0, level=settings.light_level, level_sigma=settings.light_level_sigma,
             light_sigma=settings.light_sigma, tint_sigma=settings.light_tint_sigma,

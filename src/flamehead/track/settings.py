@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flamehead.errors import InputError
 from flamehead.fit.landmarks import LandmarkFitSettings
@@ -30,10 +30,16 @@ class TrackSettings:
     calibration_sizes: tuple[int, ...] = (64, 128, 256)
     """The same for the keyframes."""
     calibration_iterations: tuple[int, ...] = (5, 5, 4)
-    landmark_doubt: float = 2.0
+    calibration_doubt: float = 6.0
     """Factor on the landmarks' standard deviations beside the keyframes' pixels: what a detector gets wrong about a
     person, it gets wrong in all keyframes."""
-    focal_spread: float = 0.3
+    calibration_sigma: float = 0.025
+    """Noise of the keyframes' pixels: what is not explained closely (hair, shadows) must not bend the identity."""
+    calibration_trust: float = 0.1
+    """Weight of the keyframes' pixels against beliefs: the errors of light and colours come back in all of them."""
+    landmark_doubt: float = 2.0
+    """Factor on the landmarks' standard deviations beside the pixels of a frame."""
+    focal_spread: float = 0.5
     """Standard deviation of the logarithm of the focal length."""
     expression_step: float = 0.5
     """Of an expression coefficient from frame to frame."""
@@ -52,9 +58,16 @@ class TrackSettings:
     bridge_seconds: float = 1.0
     """Longest time without a face that is interpolated."""
     photometric: PhotometricSettings = field(
-        default_factory=lambda: PhotometricSettings(landmarks=LandmarkFitSettings(n_shape=100, n_expression=60))
+        default_factory=lambda: PhotometricSettings(
+            outlier=2.0, landmarks=LandmarkFitSettings(n_shape=100, n_expression=60)
+        )
     )
-    """Weights of pixels and landmarks, and beliefs about heads, colours and light."""
+    """Weights of pixels and landmarks in a frame, and beliefs about heads, colours and light."""
+
+    @property
+    def calibration(self) -> PhotometricSettings:
+        """The same for the keyframes."""
+        return replace(self.photometric, sigma=self.calibration_sigma, trust=self.calibration_trust)
 
     def __post_init__(self) -> None:
         """Refuse sizes and steps that do not go together.
