@@ -44,6 +44,7 @@ def undisturbed(tmp_path_factory):
     return folder, result.seconds
 
 
+@pytest.mark.slow
 def test_a_tracker_that_goes_on_passes(undisturbed, tmp_path):
     wanted, seconds = undisturbed
     random = np.random.default_rng(0)
@@ -52,6 +53,7 @@ def test_a_tracker_that_goes_on_passes(undisturbed, tmp_path):
     assert found.problems == []
 
 
+@pytest.mark.slow
 def test_a_tracker_that_ends_with_other_numbers_is_found_out(undisturbed, tmp_path):
     wanted, seconds = undisturbed
     random = np.random.default_rng(0)
@@ -62,6 +64,7 @@ def test_a_tracker_that_ends_with_other_numbers_is_found_out(undisturbed, tmp_pa
     assert any("values" in problem for problem in found.problems)
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_is_found_out(undisturbed, tmp_path):
     found = disturb(
         lambda _: [sys.executable, "-c", "raise SystemExit('no room')"], tmp_path / "out", undisturbed[0],
