@@ -250,6 +250,8 @@ def test_without_mediapipe_the_install_line_is_given(spawn, portrait, folder):
 
 
 def test_without_mediapipe_several_photos_are_told_once(run, portrait, folder, monkeypatch):
+    # Other tests may have started the detector in this process.
+    monkeypatch.setattr("flamehead.detect.mediapipe._running", [])
     monkeypatch.setattr("flamehead.detect.mediapipe._FACE_MESH", "mediapipe_that_is_absent.face_mesh")
     done = run("fit", portrait, portrait, "--out", "out")
     assert "flamehead[detect]" in done.complaint and not list(folder.iterdir())
