@@ -82,8 +82,10 @@ BASE := assets base builtin detect evaluate export formats geometry io model \
 	$(addprefix fit/test_,bfm.py fit_landmarks.py fit_points.py landmark_model.py metrics.py photometric.py) \
 	$(addprefix raster/test_,interpolate.py antialias.py lanes.py) $(addprefix render/test_,deferred.py draw.py marks.py picture.py) \
 	$(addprefix regress/test_,align.py checkpoint.py) $(addprefix track/test_,journal.py smooth.py)
+# Slow ones among them run too (what is built anew, files of licensed kinds), but not those where NumPy plays no part.
+SAME := two_processes or 108_million or real_ctrl_c or first_run or vertices_keeps_them or without_opengl
 base-test: .venv-base/ready
-	.venv-base/bin/python -m pytest $(PARALLEL) -m "not slow and not detect and not browser" $(BASE:%=tests/%)
+	.venv-base/bin/python -m pytest $(PARALLEL) -m "not detect and not browser" -k "not ($(SAME))" $(BASE:%=tests/%)
 
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "flamehead needs Python 3.11 or newer; install it, or name it with make PYTHON=..."; exit 1; }

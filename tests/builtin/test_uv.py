@@ -12,6 +12,9 @@ from flamehead.builtin.regions import vertex_regions
 from flamehead.builtin.texture import PART_OF_ISLAND, bake, nearest_rows, texel_table, texels_on_head
 from flamehead.builtin.uv import ISLANDS, MARGIN, uv_layout
 
+# The mesh and its layout are built anew, in place of what the cache holds.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mesh():

@@ -107,6 +107,7 @@ def test_one_person_by_pixels(run, shoot, tmp_path):
     assert seen[0] < 0.8 * seen[2]
 
 
+@pytest.mark.slow
 def test_one_lens(run, shoot, tmp_path):
     folder, photos, _ = shoot
     options = ("--landmarks", folder / "marks", "--one-lens", "--out", tmp_path / "out")

@@ -18,15 +18,12 @@ IMAGES = {path.name for path in (ROOT / "docs" / "images").iterdir()}
 NEEDS = {"09_fit_by_pixels": "mediapipe", "12_track_a_video": "mediapipe"}
 
 
-SLOW = {"08_a_video", "09_fit_by_pixels", "11_register_a_scan", "12_track_a_video"}
-
-
 def _case(script: Path):
-    marks = [pytest.mark.slow] if script.stem in SLOW else []
     package = NEEDS.get(script.stem)
-    if package is not None:
-        missing = importlib.util.find_spec(package) is None
-        marks += [pytest.mark.detect, pytest.mark.skipif(missing, reason=f"{package} is not installed")]
+    if package is None:
+        return pytest.param(script, id=script.stem)
+    missing = importlib.util.find_spec(package) is None
+    marks = [pytest.mark.detect, pytest.mark.skipif(missing, reason=f"{package} is not installed")]
     return pytest.param(script, id=script.stem, marks=marks)
 
 
@@ -38,6 +35,7 @@ def _check(script: Path, folder: Path, printed: str) -> None:
 
 
 # Within this process, where torch is loaded already; warnings are errors here too.
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [_case(script) for script in SCRIPTS])
 def test_it_runs(script, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("DISPLAY", raising=False)

@@ -73,6 +73,7 @@ def test_one_photo_gives_every_file(run, photos, files, tmp_path, command):
     assert run(*arguments, "--out", tmp_path / "out", "--quiet") == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.detect
 @pytest.mark.parametrize("command", FILES)
 def test_a_bad_photo_does_not_stop_the_others(run, photos, files, tmp_path, command):

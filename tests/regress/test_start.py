@@ -73,7 +73,8 @@ def test_the_start_is_what_the_networks_say(mica, deca):
 
 
 @pytest.mark.detect
-@pytest.mark.parametrize("init", [pytest.param("mica", marks=pytest.mark.slow), "deca"])
+@pytest.mark.slow
+@pytest.mark.parametrize("init", ["mica", "deca"])
 def test_fit_begins_with_the_code(run, mica_file, deca_file, mica, deca, tmp_path, init):
     checkpoint = {"mica": mica_file, "deca": deca_file}[init]
     arguments = ("fit", PORTRAIT, "--init", init, "--checkpoint", checkpoint, "--force")

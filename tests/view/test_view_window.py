@@ -142,7 +142,8 @@ def test_two_windows_do_not_share_a_port_and_a_closed_one_frees_it(flame):
 
 @viser
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("number", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGTERM"])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_the_command_ends_cleanly_on_signals(number):
     import signal
 
