@@ -13,6 +13,8 @@ from _track_evaluate import against_detections, against_truth, curves, head_rota
 from flamehead import load_flame
 from flamehead.data import FrameStatus, Track
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def flame():

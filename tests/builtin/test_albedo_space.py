@@ -14,6 +14,9 @@ from flamehead.builtin.texture import PART_OF_ISLAND, nearest_rows, texel_table,
 from flamehead.builtin.uv import uv_layout
 from flamehead.errors import InputError
 
+# The whole space is painted anew, in place of what the cache holds.
+pytestmark = pytest.mark.slow
+
 
 def tables_of(mesh, layout, paint):
     part = PART_OF_ISLAND[layout.island]

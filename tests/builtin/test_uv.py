@@ -12,6 +12,9 @@ from flamehead.builtin.regions import vertex_regions
 from flamehead.builtin.texture import PART_OF_ISLAND, bake, nearest_rows, texel_table, texels_on_head
 from flamehead.builtin.uv import ISLANDS, MARGIN, uv_layout
 
+# The mesh and its layout are built anew, in place of what the cache holds.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mesh():
@@ -63,14 +66,17 @@ def test_no_triangle_is_flipped(layout):
     assert signed_areas(layout.uv, layout.faces).min() > 0.0
 
 
-def test_no_texel_is_covered_twice(layout):
+@pytest.fixture(scope="module")
+def covered(layout):
+    """Which texels the triangles of each island cover, in a texture of 1024."""
+    islands = [layout.faces[layout.island == island] for island in range(len(ISLANDS))]
+    return np.stack([texel_table(layout.uv, faces, 1024).valid for faces in islands])
+
+
+def test_no_texel_is_covered_twice(layout, covered):
     # Area by area: the union of all triangles has the area of their sum, up to the sampling error of the borders.
-    size = 1024
-    covered = np.zeros((size, size), int)
-    for island in range(len(ISLANDS)):
-        covered += texel_table(layout.uv, layout.faces[layout.island == island], size).valid
-    assert covered.max() == 1
-    inside = covered.sum() / size**2
+    assert covered.sum(0).max() == 1
+    inside = covered.sum() / covered[0].size
     assert abs(inside - signed_areas(layout.uv, layout.faces).sum()) < 5e-4
 
 
@@ -81,13 +87,9 @@ def test_borders_of_islands_do_not_cross(layout, island):
     assert crossings(layout.uv, border_edges(faces)) == 0
 
 
-def test_islands_keep_two_texels_apart(layout):
-    size = 1024
-    for island in range(len(ISLANDS)):
-        mine, others = (
-            texel_table(layout.uv, layout.faces[chosen], size).valid
-            for chosen in (layout.island == island, layout.island != island)
-        )
+def test_islands_keep_two_texels_apart(covered):
+    for island, mine in enumerate(covered):
+        others = np.delete(covered, island, axis=0).any(0)
         assert np.asarray(distance_transform_edt(~mine))[others].min() > 4.0
 
 

@@ -96,6 +96,7 @@ def test_the_benchmark_is_measured_as_by_the_function(run, now, heads, metrical)
     assert (now / "out" / "curve.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_only_what_changed(run, now):
     assert run(*command(now, "--jobs", 1)).code == 0
     before = result(now)

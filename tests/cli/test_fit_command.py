@@ -65,8 +65,8 @@ def test_again_into_the_same_folder(run, known, tmp_path):
     assert names(tmp_path) == FILES | {"notes.txt"} and (tmp_path / "mesh.obj").read_bytes() == before
 
 
-def test_quiet_says_nothing_at_all(spawn, known, tmp_path):
-    done = spawn("fit", known.image, "--out", tmp_path / "out", "--landmarks", known.landmarks, "--quiet")
+def test_quiet_says_nothing_at_all(run, known, tmp_path):
+    done = run("fit", known.image, "--out", tmp_path / "out", "--landmarks", known.landmarks, "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "") and names(tmp_path / "out") == FILES
 
 
@@ -129,6 +129,7 @@ def test_a_name_that_is_no_text_does_no_harm(run, known, tmp_path):
     assert (done.code, done.err) == (0, "") and names(tmp_path / os.fsdecode(b"out\xff")) == FILES
 
 
+@pytest.mark.slow
 @pytest.mark.detect
 def test_several_photos_get_a_folder_each_even_with_the_same_name(run, portrait, tmp_path):
     photos = [tmp_path / name for name in ("a.jpg", "b/a.jpg", "a_2.jpg", "A.jpg")]
@@ -141,6 +142,7 @@ def test_several_photos_get_a_folder_each_even_with_the_same_name(run, portrait,
     assert all(names(folder) == FILES for folder in (tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.detect
 def test_the_demo_is_quiet_when_told(spawn, tmp_path):
     done = spawn("demo", "--out", tmp_path / "demo", "--quiet")
@@ -155,6 +157,7 @@ def test_the_demo_says_what_to_do_next(run, tmp_path):
     assert done.code == 0 and done.out.splitlines()[-1].startswith(f"Look at {tmp_path / 'overlay.png'}")
 
 
+@pytest.mark.slow
 def test_the_first_run_builds_the_head_beside_the_rest(spawn, known, tmp_path):
     """With an empty cache the head is built by another process; a stand-in builds in no time."""
     before = f"""

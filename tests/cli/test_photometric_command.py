@@ -81,6 +81,7 @@ def test_without_the_flag_nothing_is_added(run, photo, tmp_path):
     assert load_params(tmp_path / "params.npz").albedo is None
 
 
+@pytest.mark.slow
 def test_a_mask_leaves_pixels_out(run, photo, tmp_path):
     image, options = photo
     half = np.zeros((SIZE, SIZE, 3), np.float32)
@@ -168,8 +169,8 @@ def licensed(tmp_path_factory):
     ("texture", "uv"),
     [
         ("FLAME_texture.npz", None),
-        ("albedoModel2020_FLAME_albedoPart.npz", None),
-        ("FLAME_albedo_from_BFM.npz", "head_template.obj"),
+        pytest.param("albedoModel2020_FLAME_albedoPart.npz", None, marks=pytest.mark.slow),
+        pytest.param("FLAME_albedo_from_BFM.npz", "head_template.obj", marks=pytest.mark.slow),
     ],
 )
 def test_a_licensed_model_wears_its_texture_space(run, licensed, tmp_path, texture, uv):

@@ -72,6 +72,7 @@ def test_one_person(run, shoot, tmp_path):
     assert done.out.splitlines()[-1].startswith("One identity for 3 photos: Converged")
 
 
+@pytest.mark.slow
 def test_one_person_by_pixels(run, shoot, tmp_path):
     folder, photos, _ = shoot
     (tmp_path / "masks").mkdir()
@@ -106,6 +107,7 @@ def test_one_person_by_pixels(run, shoot, tmp_path):
     assert seen[0] < 0.8 * seen[2]
 
 
+@pytest.mark.slow
 def test_one_lens(run, shoot, tmp_path):
     folder, photos, _ = shoot
     options = ("--landmarks", folder / "marks", "--one-lens", "--out", tmp_path / "out")
@@ -134,6 +136,7 @@ def test_known_cameras(run, shoot, tmp_path):
     assert json.loads((tmp_path / "out" / "report.json").read_text())["metres_per_unit"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_colmap_folder(run, shoot, tmp_path):
     folder, photos, _ = shoot
     (tmp_path / "cameras.txt").write_text("# cameras\n1 SIMPLE_RADIAL 240 240 400 120 120 0.0\n")

@@ -59,7 +59,9 @@ def test_a_turned_picture_gives_the_turned_points(astronaut, points, turns):
     assert _error(found, points) < 1.5
 
 
-@pytest.mark.parametrize(("side", "limit"), [(128, 4.0), (224, 2.0), (1500, 1.0), (6000, 1.0)])
+@pytest.mark.parametrize(
+    ("side", "limit"), [(128, 4.0), (224, 2.0), (1500, 1.0), pytest.param(6000, 1.0, marks=pytest.mark.slow)]
+)
 def test_size_does_not_matter(astronaut, points, side, limit):
     found = detect_face(_resized(astronaut, side, side)).points * (512 / side)
     assert _error(found, points) < limit

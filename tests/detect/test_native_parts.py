@@ -108,6 +108,7 @@ def test_detection_is_silent_raises_no_warning_and_leaves_no_cv2():
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 @needs_mediapipe
 @pytest.mark.detect
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -152,6 +153,7 @@ assert points.grad.abs().sum() > 0
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [pytest.param(DETECT, marks=[needs_mediapipe, pytest.mark.detect]), RENDER])
 def test_everything_works_without_opengl_and_display(code):
     if not (shutil.which("unshare") and shutil.which("ldconfig") and hasattr(os, "geteuid") and os.geteuid() == 0):

@@ -1,5 +1,6 @@
 """Every example runs without a display, warns of nothing, and makes the pictures that the documentation shows."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -26,21 +27,44 @@ def _case(script: Path):
     return pytest.param(script, id=script.stem, marks=marks)
 
 
+def _check(script: Path, folder: Path, printed: str) -> None:
+    written = re.findall(r"^Wrote (.+)$", printed, re.MULTILINE)
+    assert written and all(Path(path).is_file() for path in written)
+    pictures = PICTURES.get(f"examples/{script.name}", {}).values()
+    assert all((folder / name).is_file() for name in pictures if _possible(name))
+
+
+# Within this process, where torch is loaded already; warnings are errors here too.
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [_case(script) for script in SCRIPTS])
-def test_it_runs(script, tmp_path):
+def test_it_runs(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "argv", [str(script), "--out", str(tmp_path)])
+    runpy.run_path(str(script), run_name="__main__")
+    _check(script, tmp_path, capsys.readouterr().out)
+
+
+# The first stands for all, with nothing imported before it. The others import names, not modules, from the package, so
+# that what other tests imported cannot help them; the next test sees to it.
+def test_it_runs_alone(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), "--out", str(tmp_path)],
+        [sys.executable, "-W", "error", str(SCRIPTS[0]), "--out", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=240,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    written = re.findall(r"^Wrote (.+)$", done.stdout, re.MULTILINE)
-    assert written and all(Path(path).is_file() for path in written)
-    pictures = PICTURES.get(f"examples/{script.name}", {}).values()
-    assert all((tmp_path / name).is_file() for name in pictures if _possible(name))
+    _check(SCRIPTS[0], tmp_path, done.stdout)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_names_are_imported_one_by_one(script):
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    imported = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    assert not [name for name in imported if name.startswith("flamehead")]
 
 
 def _possible(name: str) -> bool:

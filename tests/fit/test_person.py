@@ -83,7 +83,7 @@ def color_error(texture, found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(((encode(a * b.mean() / a.mean()) - encode(b)) ** 2).mean()))
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 2), (1, 4)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 2), pytest.param(1, 4, marks=pytest.mark.slow)])
 def test_together_is_better_than_alone(flame, texture, seed, count):
     truths, photos, seen, albedo = photograph(flame, texture, seed, count)
     focals = [FOCAL] * count
@@ -116,6 +116,7 @@ def test_one_photo_is_a_photometric_fit(flame, texture):
     assert distance(flame, found.fit.params, wanted.fit.params) < 2e-5
 
 
+@pytest.mark.slow
 def test_the_order_of_the_photos_does_not_matter(flame, texture):
     _, photos, seen, _ = photograph(flame, texture, 3, 2)
     starts = fit_same_person(flame, seen, focals=[FOCAL, FOCAL]).fits

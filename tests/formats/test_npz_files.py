@@ -169,6 +169,7 @@ def test_vhap_there_and_back(random_params, same_vertices, flame, tmp_path):
         assert getattr(again, name).tobytes() == getattr(track, name).tobytes()
 
 
+@pytest.mark.slow
 def test_gaussian_avatars_there_and_back(random_params, same_vertices, tmp_path):
     params = random_params(22, one_identity=True)
     steps = params_to_gaussian_avatars(params, fingerprint="first")

@@ -105,6 +105,7 @@ def tracked(flame, random_params, random_camera):
     return params, camera, params_to_tracker_frames(params, camera, flame, n_shape=7, n_expression=5)
 
 
+@pytest.mark.slow
 def test_ours_through_files(tracked, same_vertices, tmp_path):
     params, camera, frames = tracked
     back = []

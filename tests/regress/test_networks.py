@@ -137,7 +137,7 @@ def test_a_stride_on_the_first_convolution_is_wrong(recipes, parity, mica_input)
 @pytest.mark.parametrize(
     ("part", "build", "shape"),
     [
-        ("arcface", ArcFace, (3, 112, 112)),
+        pytest.param("arcface", ArcFace, (3, 112, 112), marks=pytest.mark.slow),
         ("E_detail", lambda: Encoder(128), (3, 224, 224)),
         ("D_detail", DetailDecoder, (181,)),
     ],

@@ -73,6 +73,7 @@ def test_one_photo_gives_every_file(run, photos, files, tmp_path, command):
     assert run(*arguments, "--out", tmp_path / "out", "--quiet") == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.detect
 @pytest.mark.parametrize("command", FILES)
 def test_a_bad_photo_does_not_stop_the_others(run, photos, files, tmp_path, command):
@@ -85,6 +86,7 @@ def test_a_bad_photo_does_not_stop_the_others(run, photos, files, tmp_path, comm
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut"]
 
 
+@pytest.mark.slow
 @pytest.mark.detect
 def test_the_median_of_several_photos(run, files, tmp_path):
     out = tmp_path / "out"
@@ -102,6 +104,7 @@ def test_the_median_of_several_photos(run, files, tmp_path):
     assert json.loads((out / "report.json").read_text())["photos"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.detect
 def test_another_face_lends_its_expression(run, photos, files, tmp_path):
     arguments = ("encode", photos / "p.png", "--checkpoint", files["encode"], "--landmarks", tmp_path / "marks.npy")
@@ -133,6 +136,7 @@ def test_wrong_words_and_files_leave_nothing_behind(run, photos, files, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", FILES)
 def test_a_disk_that_fails_leaves_nothing_behind(run, photos, files, tmp_path, command, monkeypatch):
     def full(*_arguments, **_options):

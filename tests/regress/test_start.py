@@ -73,6 +73,7 @@ def test_the_start_is_what_the_networks_say(mica, deca):
 
 
 @pytest.mark.detect
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["mica", "deca"])
 def test_fit_begins_with_the_code(run, mica_file, deca_file, mica, deca, tmp_path, init):
     checkpoint = {"mica": mica_file, "deca": deca_file}[init]
@@ -114,6 +115,7 @@ def test_wrong_words_are_one_sentence_and_leave_nothing_behind(run, deca_file, m
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_track_believes_the_median_of_the_keyframes(mica, mica_file, tmp_path):
     command = TrackVideo(PORTRAIT, tmp_path / "out", identity_from="mica", checkpoint=mica_file, identity_weight=3.0)
     with pytest.raises(InputError, match="is another model, to which its identities do not apply"):

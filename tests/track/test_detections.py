@@ -101,6 +101,7 @@ def test_nobody(scene, stream, tmp_path):
     assert not found.seen.any() and not found.warnings
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_ends_with_the_same_bits(scene, stream, tmp_path):
     places = [None, (250, 20), (190, 20), (150, 20), None, (130, 24), (120, 30), None, (30, 30)]
     source = stream([scene(place) for place in places])

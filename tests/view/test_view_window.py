@@ -142,6 +142,7 @@ def test_two_windows_do_not_share_a_port_and_a_closed_one_frees_it(flame):
 
 @viser
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_the_command_ends_cleanly_on_signals(number):
     import signal
