@@ -174,6 +174,24 @@ def test_frames_whose_pixels_are_worth_little_are_passed_by():
     assert np.abs(trusted[42] - 0.3).max() < 0.03 and np.abs(doubted[40:46]).max() < 0.03
 
 
+def test_a_hand_that_hides_a_third_of_the_worth_does_not_turn_the_head():
+    root = np.zeros((80, 3))
+    root[40:48, 1] = 0.2
+    rows = track(80, root=root + noise(5, 80, 3, 0.002))
+    worth = LAYOUT.parts(rows)["quality"][:, 4]
+    LAYOUT.parts(rows)["quality"][39:49, 4] = 0.2 * np.median(worth)
+    assert np.abs(LAYOUT.parts(smoothed(rows))["root"]).max() < 0.02
+
+
+def test_frames_that_are_worth_a_little_less_keep_their_turn():
+    root = np.zeros((80, 3))
+    root[:, 1] = 0.5 * np.sin(np.arange(80) / 6.0)
+    rows = track(80, root=root)
+    worth = LAYOUT.parts(rows)["quality"][:, 4]
+    LAYOUT.parts(rows)["quality"][30:60, 4] = 0.45 * np.median(worth)
+    assert np.abs(LAYOUT.parts(smoothed(rows))["root"] - root).max() < 0.02
+
+
 def test_reliability_is_relative_to_the_usual_frame():
     quality = LAYOUT.parts(track(20))["quality"].copy()
     np.testing.assert_array_equal(reliability(quality), 1.0)

@@ -59,7 +59,7 @@ class TrackSettings:
     """Longest time without a face that is interpolated."""
     photometric: PhotometricSettings = field(
         default_factory=lambda: PhotometricSettings(
-            outlier=2.0, landmarks=LandmarkFitSettings(n_shape=100, n_expression=60)
+            outlier=2.0, landmarks=LandmarkFitSettings(n_shape=100, n_expression=60, expression_sigma=0.7)
         )
     )
     """Weights of pixels and landmarks in a frame, and beliefs about heads, colours and light."""
