@@ -466,13 +466,12 @@ class _Problem:
             weight = 1.0 / np.maximum(np.linalg.norm(r, axis=1) / believed.outlier, 1.0)
             normal += np.einsum("l,lia,lib->lab", weight, rows, rows)
             right += np.einsum("l,lia,li->la", weight, rows, r)
-        prior = np.diag(1.0 / (np.array(_SHIFT_SIGMA) * self.face.prepared.eye_distance) ** 2)
+        prior = np.eye(3) / (_SHIFT_SIGMA * self.face.prepared.eye_distance) ** 2
         return np.linalg.solve(normal + prior, right[..., None])[..., 0]
 
 
-_SHIFT_SIGMA = (0.015, 0.015, 0.06)
-"""Spread of a landmark's personal shift sideways, up and forwards, of the outer-eye distance: detectors err most about
-depth, so that heads seem to turn less than they do."""
+_SHIFT_SIGMA = 0.015
+"""Spread of a landmark's personal shift, of the outer-eye distance."""
 
 
 def _padded(equations: NormalEquations, n: int) -> NormalEquations:
