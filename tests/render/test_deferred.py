@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from flamehead.geometry.normals import vertex_normals
-from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw
+from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw, to_screen
 from flamehead.render._normals import smooth_normals
-from flamehead.render._packed import pack_texels
+from flamehead.render._packed import pack_texels, unpack_texels
+from flamehead.render._regions import Regions
+from flamehead.render._screen import place
 from flamehead.render._split import split
 
 
@@ -49,6 +52,39 @@ def test_it_is_its_parts_for_every_texture(bust, front, light, height, width, en
     fast, plain = (gradients(bust, camera, texture, light, dtype) for dtype in (torch.float32, torch.float64))
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one.double(), other, atol=2e-3 * float(other.detach().abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("roll", [0.0, 1.2])
+def test_a_picture_of_several_bands_is_the_plain_one(bust, front, light, roll):
+    turn = torch.tensor([[np.cos(roll), -np.sin(roll), 0.0], [np.sin(roll), np.cos(roll), 0.0], [0.0, 0.0, 1.0]])
+    large = replace(front, focal=3 * front.focal, center=3 * front.center, size=(283, 240))
+    camera = replace(large, rotation=turn.float() @ front.rotation)
+    texture = flat_texture(bust, noise(64, 48, 3))
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        values = [v.detach().clone().to(dtype).requires_grad_() for v in (bust[0], texture.image, texture.uv, light)]
+        painted = replace(texture, image=values[1], uv=values[2])
+        drawn = draw(values[0], bust[1], camera.to(dtype=dtype), albedo=painted, light=values[3])
+        weight = noise(*drawn.image.shape[:2], 4, seed=7).to(dtype)
+        loss = (drawn.image * weight[..., :3]).sum() + (drawn.alpha * weight[..., 3]).sum()
+        found.append([drawn.image, drawn.alpha, *torch.autograd.grad(loss, values)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=2e-3 * float(other.detach().abs().max()), rtol=0)
+
+
+def test_a_mask_alone_moves_vertices(bust, front, light):
+    vertices = bust[0].clone().requires_grad_()
+    drawn = draw(vertices, bust[1], front, albedo=flat_texture(bust, noise(8, 8, 3)), light=light)
+    assert torch.autograd.grad(drawn.alpha.sum(), vertices)[0].abs().sum() > 0
+
+
+def test_bands_share_regions_where_all_of_them_look_everywhere():
+    extents = np.tile(np.array([[0.0, 1.0]], dtype=np.float32), (8, 1))
+    regions = Regions.of(extents, ((64, 64), (32, 32), (16, 16)))
+    assert regions.parts == 4 and len(regions.lows) == 2
+    assert (regions.lows == 0).all() and (regions.highs == [64, 32, 16]).all()
+    nothing = Regions.of(np.array([[np.inf, -np.inf]], dtype=np.float32), ((4, 4), (2, 2)))
+    assert (nothing.lows == nothing.highs).all()
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(bust, front, light):
@@ -92,16 +128,23 @@ def test_a_texture_with_holes_harms_only_what_shows_them(bust, front, light):
 @pytest.mark.parametrize("decode", [False, True])
 def test_packed_texels_are_those_of_the_pyramid(height, width, decode):
     image = 1.4 * noise(height, width, 3) - 0.2
-    found, wanted = [], []
-    for out, plain in ((found, False), (wanted, True)):
-        leaf = image.clone().requires_grad_()
-        if plain:
-            texels = build_pyramid(decode_srgb(leaf.double()) if decode else leaf.double()).texels
-        else:
-            texels = pack_texels(leaf, decode=decode)[0].reshape(-1, 4)[:, :3]
-        out += [texels, *torch.autograd.grad((texels * noise(*texels.shape, seed=3)).sum(), leaf)]
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other.float(), atol=1e-6, rtol=2e-6)
+    leaf = image.double().requires_grad_()
+    wanted = build_pyramid(decode_srgb(leaf) if decode else leaf).texels
+    texels, sizes = pack_texels(image, decode=decode)
+    torch.testing.assert_close(texels.reshape(-1, 4)[:, :3], wanted.float(), atol=1e-6, rtol=2e-6)
+    weight = noise(len(wanted), 4, seed=3)
+    wanted = torch.autograd.grad((wanted * weight[:, :3]).sum(), leaf)[0].float()
+    parts: list[Regions | None] = [None]
+    if height % 2 == width % 2 == 0:
+        # The full image in two regions, whose sum counts.
+        half = [Regions.whole(0.5 * weight.reshape(-1).numpy(), sizes) for _ in range(2)]
+        lows, highs = (np.concatenate([getattr(one, name) for one in half]) for name in ("lows", "highs"))
+        begins = np.concatenate([half[0].begins, half[1].begins + len(weight)])
+        texels = np.concatenate([one.texels for one in half])
+        parts.append(Regions(1, lows, highs, begins, half[0].layout, texels))
+    for finest in parts:
+        found = unpack_texels(image, weight.reshape(-1).clone(), finest, decode=decode)
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=2e-6)
 
 
 @pytest.mark.parametrize("batch", [(), (2,), (2, 1)])
@@ -116,6 +159,24 @@ def test_compiled_normals_are_plain_ones(bust, batch):
         results.append((normals, *torch.autograd.grad((normals * weight).sum(), leaf)))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one.double(), other, atol=1e-4 * float(other.detach().abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_compiled_places_are_plain_ones(bust, front, batch, parallel):
+    camera = replace(front, orthographic=parallel)
+    results = []
+    for compute, dtype in ((place, torch.float32), (to_screen, torch.float64)):
+        leaf = bust[0].expand(*batch, -1, -1).clone().to(dtype).requires_grad_()
+        points = compute(leaf, camera.to(dtype=dtype))
+        results.append((points, *torch.autograd.grad((points * noise(*points.shape, seed=4).to(dtype)).sum(), leaf)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=1e-5 * float(other.detach().abs().max()), rtol=0)
+
+
+def test_a_camera_with_gradients_keeps_them(bust, front):
+    turned = replace(front, translation=front.translation.clone().requires_grad_())
+    assert torch.autograd.grad(place(bust[0], turned).sum(), turned.translation)[0].abs().sum() > 0
 
 
 def test_split_passes_either_gradient():

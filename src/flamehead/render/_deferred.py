@@ -1,11 +1,11 @@
-"""Texture times light at pixels as one compiled step from fragments to colours; for float32 on the CPU.
+"""Texture times light at pixels as one compiled step from fragments to pictures; for float32 on the CPU.
 
-Its parts in plain torch are `interpolate`, `texture_level`, `sample_image`, `harmonic_light` and `encode_srgb`.
+Its parts in plain torch are `interpolate`, `texture_level`, `sample_image`, `harmonic_light`, `encode_srgb` and
+`antialias`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -18,9 +18,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.raster import Fragments
-from flamehead.raster._buffers import empty
+from flamehead.raster._buffers import empty, empty_like
+from flamehead.raster._silhouette import Pairs
 from flamehead.raster._threads import ranges, run, threads_for
-from flamehead.render._packed import pack_texels
+from flamehead.raster.antialias import silhouette_pairs
+from flamehead.raster.edges import edges_of
+from flamehead.render._packed import is_even, pack_texels, unpack_texels
+from flamehead.render._regions import Regions
 from flamehead.render._seams import CutMesh, cut_mesh
 from flamehead.render.harmonics import HARMONIC_CONSTANTS
 from flamehead.render.sampling import layout
@@ -28,11 +32,17 @@ from flamehead.render.texture import Texture
 
 __all__ = ["paint"]
 
-_UNITS = 16
+Sizes = tuple[tuple[int, int], ...]
+"""Of a texture and its copies."""
+
+_UNITS = 8
 """Bands of one picture at most; sums are taken band by band, so their bits do not depend on the number of threads."""
 
 _BAND = 1 << 13
 """Pixels in a band, at least."""
+
+_LEAST = 32
+"""Pixels that a picture needs for the kernels, which is their block; smaller ones get background behind their end."""
 
 _SECONDS = 10e-9
 """What one pixel costs on one core, roughly; it only decides how many threads a job is worth."""
@@ -48,7 +58,8 @@ def paint(
     *,
     perspective: bool,
     encode: bool,
-) -> Float[Tensor, "*batch H W 4"]:
+    smooth_edges: bool,
+) -> tuple[Float[Tensor, "*batch H W 3"], Float[Tensor, "*batch H W"]]:
     """Texture times light, and 1 where something is seen; zeros elsewhere.
 
     Differentiable with respect to `points`, `normals`, `light`, and the texture's image and uv.
@@ -62,22 +73,22 @@ def paint(
         texture: Of this mesh.
         perspective: As they were rasterized.
         encode: Decode the texture if it is sRGB, and encode the result; values pass as they are otherwise.
+        smooth_edges: Blend outlines.
     """
     *batch, height, width = fragments.face_ids.shape
-    texels, sizes = pack_texels(texture.image, decode=encode and texture.encoding == "srgb")
     cut = cut_mesh(faces, texture.uv_faces)
     scaled = light * light.new_tensor(HARMONIC_CONSTANTS)[:, None]
-    seen = _Seen(
-        fragments.face_ids.reshape(-1, height * width).int().contiguous(),
-        fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, height * width).float().contiguous(),
-        fragments.depth.detach().reshape(-1, height * width).float().contiguous(),
-    )
-    scene = _Scene(seen, cut, faces.int(), texture.uv_faces.int(), sizes, perspective, encode)
+    pairs = silhouette_pairs(points, edges_of(faces), fragments, perspective=perspective) if smooth_edges else []
+    tables = faces.int().contiguous(), texture.uv_faces.int().contiguous(), cut.faces.int().reshape(-1)
+    triangles, uv_triangles, cut_triangles = (table.numpy() for table in tables)
+    seen, decode = _Seen.of(fragments), encode and texture.encoding == "srgb"
+    scene = _Scene(seen, width, height, cut, triangles, uv_triangles, cut_triangles, perspective, encode, decode, pairs)
     lights = scaled.expand(*batch, 9, 3).reshape(-1, 9, 3)
     shapes = (value.expand(*batch, *value.shape[-2:]).reshape(-1, *value.shape[-2:]) for value in (points, normals))
-    out = _Paint.apply(*shapes, lights, texels, texture.uv, scene)
-    assert isinstance(out, Tensor)
-    return out.reshape(*fragments.face_ids.shape, 4)
+    found = _Paint.apply(*shapes, lights, texture.image, texture.uv, scene)
+    assert isinstance(found, tuple)
+    image, alpha = found
+    return image.reshape(*batch, height, width, 3), alpha.reshape(*batch, height, width)
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,18 @@ class _Seen:
     ids: Int[Tensor, "B P"]
     planes: Float[Tensor, "B 3 P"]
     depth: Float[Tensor, "B P"]
+
+    @staticmethod
+    def of(fragments: Fragments) -> _Seen:
+        """Flat, with background up to the least number of pixels."""
+        pixels = fragments.face_ids.shape[-2:].numel()
+        ids = fragments.face_ids.reshape(-1, pixels).int()
+        planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, pixels).float()
+        depth = fragments.depth.detach().reshape(-1, pixels).float()
+        if (missing := _LEAST - pixels) > 0:
+            ids = torch.nn.functional.pad(ids, (0, missing), value=-1)
+            planes, depth = (torch.nn.functional.pad(value, (0, missing)) for value in (planes, depth))
+        return _Seen(ids.contiguous(), planes.contiguous(), depth.contiguous())
 
     def arrays(self, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of one picture."""
@@ -98,98 +121,139 @@ class _Scene:
     """What carries no gradient."""
 
     seen: _Seen
+    width: int
+    height: int
     cut: CutMesh
-    faces: Int[Tensor, "F 3"]
-    uv_faces: Int[Tensor, "F 3"]
-    sizes: tuple[tuple[int, int], ...]
+    faces: Int[np.ndarray, "F 3"]
+    uv_faces: Int[np.ndarray, "F 3"]
+    cut_faces: Int[np.ndarray, "F3"]
     perspective: bool
     encode: bool
+    decode: bool
+    pairs: list[Pairs]
+    """Of every picture; empty where outlines are not blended."""
 
     @property
-    def limits(self) -> list[tuple[int, int]]:
-        """Where the bands of a picture start and end."""
-        pixels = self.seen.ids.shape[1]
-        bands = max(1, min(_UNITS, pixels // _BAND))
-        return list(pairwise(pixels * band // bands for band in range(bands + 1)))
+    def bands(self) -> list[tuple[int, int]]:
+        """First row of each band of a picture, and the one after its last."""
+        bands = max(1, min(_UNITS, self.height * self.width // _BAND, self.height))
+        return list(pairwise(self.height * band // bands for band in range(bands + 1)))
 
     @property
     def workers(self) -> int:
         """How many threads a picture is worth."""
-        return threads_for(self.seen.ids.shape[1] * _SECONDS, None)
-
-    def pyramid(self) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """First texel of each copy; width and height of the full image, and the last copy."""
-        return layout(self.sizes)[0], (*self.sizes[0], len(self.sizes) - 1)
+        return threads_for(self.height * self.width * _SECONDS, None)
 
 
 class _Paint(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, points: Tensor, normals: Tensor, scaled: Tensor, texels: Tensor, uv: Tensor, scene: _Scene
-    ) -> Tensor:
+        ctx: Any, points: Tensor, normals: Tensor, scaled: Tensor, image: Tensor, uv: Tensor, scene: _Scene
+    ) -> tuple[Tensor, Tensor]:
         # Imported here: numba costs a second.
         from flamehead.render._cpu import deferred as kernels
+        from flamehead.render._cpu import outlines
 
         points, normals, scaled, uv = (value.detach().contiguous() for value in (points, normals, scaled, uv))
-        ctx.save_for_backward(points, uv)
-        ctx.scene, ctx.texels = scene, len(texels)
+        ctx.save_for_backward(points, uv, image)
+        ctx.set_materialize_grads(False)
+        ctx.scene = scene
         size, pixels = scene.seen.ids.shape
-        out = empty(size, pixels, 4, dtype=torch.float32)
-        # What the way back needs of them; the texels are inner to `paint`, so nobody can write to them in between.
-        ctx.common = [_arguments(scene, item, points, normals, scaled, texels, uv) for item in range(size)]
+        texels, ctx.sizes = pack_texels(image, decode=scene.decode)
+        colors, alpha = empty(size, pixels, 3, dtype=torch.float32), empty(size, pixels, dtype=torch.float32)
+        # Copies, which nobody writes to before the way back.
+        ctx.common = [
+            (*_arguments(scene, item, points, normals, scaled, uv, ctx.sizes), *_look(texels, ctx.sizes))
+            for item in range(size)
+        ]
+        ctx.extents = np.empty((size, len(scene.bands), 2), dtype=np.float32)
+        ctx.differences = [np.empty((len(pairs.numbers), 4), dtype=np.float32) for pairs in scene.pairs]
         for item, common in enumerate(ctx.common):
-            into = out[item].reshape(-1).numpy()
-            jobs = [partial(kernels.paint, *ends, *common, into, *_room(0, 1)) for ends in scene.limits]
+            out, jobs = (colors[item].reshape(-1).numpy(), alpha[item].numpy()), []
+            for band, (first, last) in enumerate(scene.bands):
+                ends = first * scene.width, pixels if last == scene.height else last * scene.width
+                room = ctx.extents[item, band], np.zeros(kernels.SIZE, dtype=np.float32)
+                jobs.append(partial(kernels.paint, *ends, *common, *out, *room))
             run(jobs, scene.workers)
-        return out
+        for item, pairs in enumerate(scene.pairs):
+            numbers = pairs.numbers, pairs.values, ctx.differences[item]
+            outlines.blend(colors[item].numpy(), alpha[item].numpy(), *numbers)
+        shown = scene.width * scene.height
+        return colors[:, :shown], alpha[:, :shown]
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *gradients: Tensor
+        ctx: Any, *gradients: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        points, uv = ctx.saved_tensors
-        scene, gradient = ctx.scene, gradients[0].contiguous()
+        points, uv, image = ctx.saved_tensors
+        scene: _Scene = ctx.scene
+        # Bands hand out in two halves, whose sums are added in the end.
+        by_vertex = torch.zeros(2, *points.shape[:2], 6, dtype=torch.float64)
+        by_color = _through_outlines(ctx, gradients[0], gradients[1], by_vertex[0, ..., 3:])
         by_scaled = points.new_empty(len(points), 9, 3)
-        by_vertex = torch.zeros(*points.shape[:2], 6, dtype=torch.float64)
-        by_uv = torch.zeros(uv.shape, dtype=torch.float64)
-        by_texels = empty(ctx.texels, dtype=torch.float32).zero_() if ctx.needs_input_grad[3] else None
+        by_uv, by_image = torch.zeros(2, *uv.shape, dtype=torch.float64), None
+        to_image, several = ctx.needs_input_grad[3], len(points) > 1 or not is_even(ctx.sizes[0])
+        by_texels = empty(sum(4 * width * height for width, height in ctx.sizes), dtype=torch.float32)
         for item, common in enumerate(ctx.common):
-            found = _Found.of(scene, common, gradient[item].reshape(-1).numpy())
+            regions = Regions.of(ctx.extents[item], ctx.sizes)
+            found = _Found.of(scene, common, by_color[item].reshape(-1).numpy(), regions, to_image)
             by_scaled[item] = torch.from_numpy(found.sums.sum(axis=0, dtype=np.float64))
-            corners = common[5], points[item].numpy(), by_vertex[item].numpy(), by_uv.numpy()
-            jobs = [partial(found.to_corners, scene, *corners)]
-            if by_texels is not None:
-                jobs = [*found.to_texels(scene, by_texels.numpy()), *jobs]
+            corners = scene, common[5], points[item].numpy()
+            into = zip(by_vertex[:, item].numpy(), by_uv.numpy(), strict=True)
+            jobs = [partial(found.to_corners, half, *corners, *each) for half, each in enumerate(into)]
+            if to_image:
+                how = {"finest": 0 if several else 1, "more": item > 0, "workers": scene.workers}
+                jobs += regions.jobs(by_texels.numpy(), **how)
             run(jobs, scene.workers)
-        return by_vertex[..., 3:].float(), by_vertex[..., :3].float(), by_scaled, by_texels, by_uv.float(), None
+            if to_image and item == len(points) - 1:
+                by_image = unpack_texels(image, by_texels, None if several else regions, decode=scene.decode)
+        by_vertex = by_vertex.sum(0).float()
+        return by_vertex[..., 3:], by_vertex[..., :3], by_scaled, by_image, by_uv.sum(0).float(), None
+
+
+def _through_outlines(ctx: Any, g_image: Tensor | None, g_alpha: Tensor | None, by_points: Tensor) -> Tensor:
+    """The gradient of the colours before outlines were blended; adds to that of the points."""
+    from flamehead.render._cpu import outlines
+
+    scene: _Scene = ctx.scene
+    size, pixels = scene.seen.ids.shape
+    if g_image is None:
+        g_image = torch.zeros(size, scene.width * scene.height, 3)
+    if (missing := pixels - g_image.shape[1]) > 0:
+        g_image = torch.nn.functional.pad(g_image, (0, 0, 0, missing))
+    g_image = g_image.contiguous()
+    if not scene.pairs:
+        return g_image
+    by_image = empty_like(g_image).copy_(g_image)
+    for item, pairs in enumerate(scene.pairs):
+        alpha = np.empty(0, dtype=np.float32) if g_alpha is None else g_alpha[item].contiguous().numpy()
+        numbers = pairs.numbers, pairs.values, ctx.differences[item]
+        into = by_image[item].numpy(), by_points[item].numpy()
+        outlines.blend_backward(g_image[item].numpy(), alpha, *numbers, *into)
+    return by_image
 
 
 def _arguments(
-    scene: _Scene, item: int, points: Tensor, normals: Tensor, scaled: Tensor, texels: Tensor, uv: Tensor
+    scene: _Scene, item: int, points: Tensor, normals: Tensor, scaled: Tensor, uv: Tensor, sizes: Sizes
 ) -> tuple[Any, ...]:
-    """Of the kernels, for one picture, from `ids` to `size`."""
+    """Of the kernels, for one picture, from `ids` to `encode`."""
     from flamehead.render._cpu import faces as kernels
 
-    cut, faces = scene.cut, scene.faces.contiguous().numpy()
-    table = empty(len(cut.vertex_rows), 8, dtype=torch.float32)
-    rows = cut.vertex_rows.numpy(), uv.numpy(), cut.uv_rows.numpy()
+    table = empty(len(scene.cut.vertex_rows), 8, dtype=torch.float32)
+    rows = scene.cut.vertex_rows.numpy(), uv.numpy(), scene.cut.uv_rows.numpy()
     kernels.corners(normals[item].numpy(), *rows, table.numpy())
-    steps = empty(len(faces), 8, dtype=torch.float32)
-    width, height = (float(side) for side in scene.sizes[0])
-    mesh = points[item].numpy(), faces, uv.numpy(), scene.uv_faces.contiguous().numpy()
-    run(ranges(kernels.steps, len(faces), 1, *mesh, scene.perspective, width, height, steps.numpy()), 1)
+    steps = empty(len(scene.faces), 8, dtype=torch.float32)
+    width, height = (float(side) for side in sizes[0])
+    mesh = points[item].numpy(), scene.faces, uv.numpy(), scene.uv_faces
+    run(ranges(kernels.steps, len(scene.faces), 1, *mesh, scene.perspective, width, height, steps.numpy()), 1)
     flat = table.reshape(-1).numpy(), steps.reshape(-1).numpy()
-    look = scaled[item].numpy(), scene.encode, texels.detach().numpy(), *scene.pyramid()
-    return *scene.seen.arrays(item), scene.perspective, cut.faces.int().reshape(-1).numpy(), *flat, *look
+    return *scene.seen.arrays(item), scene.perspective, scene.cut_faces, *flat, scaled[item].numpy(), scene.encode
 
 
-def _room(floats: int, numbers: int) -> list[np.ndarray]:
-    """What a kernel needs for a block of pixels: the block, a float for each so many times, and whole numbers."""
-    from flamehead.render._cpu.blocks import SIZE, N
-
-    more = [np.zeros(floats * N, dtype=np.float32)] if floats else []
-    return [np.zeros(SIZE, dtype=np.float32), *more, *(np.zeros(N, dtype=np.int64) for _ in range(numbers))]
+def _look(texels: Tensor, sizes: Sizes) -> tuple[Any, ...]:
+    """Arguments of the kernels, from `texels` to `size`."""
+    return texels.numpy(), layout(sizes)[0], (*sizes[0], len(sizes) - 1)
 
 
 @dataclass(frozen=True)
@@ -198,57 +262,58 @@ class _Found:
 
     seen: Int[np.ndarray, "bands F"]
     rows: Float[np.ndarray, "bands F 24"]
-    samples: Float[np.ndarray, "P 8"]
-    counts: Int[np.ndarray, "bands 2"]
+    counts: Int[np.ndarray, "bands 1"]
     sums: Float[np.ndarray, "bands 9 3"]
+    regions: Regions
 
     @staticmethod
-    def of(scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray) -> _Found:
+    def of(scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray, regions: Regions, to_texels: bool) -> _Found:
         """Run over all pixels."""
-        from flamehead.render._cpu import deferred as kernels
         from flamehead.render._cpu.faces import ROW
 
-        limits = scene.limits
-        n_faces = min(len(scene.faces), max(last - first for first, last in limits))
+        bands = scene.bands
+        n_faces = min(len(scene.faces), max(last - first for first, last in bands) * scene.width)
         found = _Found(
-            np.empty((len(limits), n_faces), dtype=np.int32),
-            empty(len(limits), n_faces, ROW, dtype=torch.float32).numpy(),
-            empty(limits[-1][1], 8, dtype=torch.float32).numpy(),
-            np.zeros((len(limits), 2), dtype=np.int64),
-            np.zeros((len(limits), 9, 3), dtype=np.float32),
+            np.empty((len(bands), n_faces), dtype=np.int32),
+            empty(len(bands), n_faces, ROW, dtype=torch.float32).numpy(),
+            np.zeros((len(bands), 1), dtype=np.int64),
+            np.zeros((len(bands), 9, 3), dtype=np.float32),
+            regions,
         )
-        places = np.full((len(limits), len(scene.faces)), -1, dtype=np.int32)
-        jobs = []
-        for n, (first, last) in enumerate(limits):
-            faces = places[n], found.seen[n], found.rows[n].reshape(-1)
-            into = *faces, found.samples[first:last].reshape(-1), found.counts[n], found.sums[n]
-            jobs.append(partial(kernels.paint_backward, first, last, *common, gradient, *into, *_room(3, 2)))
-        run(jobs, scene.workers)
+        groups = range(len(regions.lows))
+        run([partial(found.visit, group, scene, common, gradient, to_texels) for group in groups], scene.workers)
         return found
 
+    def visit(self, group: int, scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray, to_texels: bool) -> None:
+        """Run over the bands that share a region of the texture."""
+        from flamehead.render._cpu import deferred as kernels
+
+        spots = self.regions.spots(group)
+        if to_texels:
+            self.regions.clear(group)
+        place = np.full(len(scene.faces), -1, dtype=np.int32)
+        into = gradient, to_texels, spots, self.regions.texels, place
+        first = group * self.regions.parts
+        for n in range(first, min(first + self.regions.parts, len(scene.bands))):
+            found = self.seen[n], self.rows[n].reshape(-1), self.counts[n], self.sums[n]
+            room = np.zeros(kernels.SIZE, dtype=np.float32)
+            kernels.paint_backward(*scene.bands[n], scene.width, *common, *into, *found, room)
+
     def to_corners(
-        self, scene: _Scene, table: np.ndarray, points: np.ndarray, by_vertex: np.ndarray, by_uv: np.ndarray
+        self,
+        half: int,
+        scene: _Scene,
+        table: np.ndarray,
+        points: np.ndarray,
+        by_vertex: np.ndarray,
+        by_uv: np.ndarray,
     ) -> None:
-        """Add gradients of vertices and of texture coordinates, in the order of the bands."""
+        """Add gradients of vertices and of texture coordinates, in the order of the bands; of one half of them."""
         from flamehead.render._cpu import faces as kernels
 
         rows = scene.cut.vertex_rows.numpy(), scene.cut.uv_rows.numpy()
-        mesh = scene.cut.faces.int().numpy(), *rows, table.reshape(-1, 8), points, scene.perspective
-        for seen, sums, (count, _) in zip(self.seen, self.rows, self.counts, strict=True):
-            kernels.hand_out(seen[:count], sums[:count], *mesh, by_vertex, by_uv)
-
-    def to_texels(self, scene: _Scene, by_texels: np.ndarray) -> list[Callable[[], None]]:
-        """Jobs that add gradients of texels; each owns rows between which about equally many samples lie."""
-        from flamehead.render._cpu import deferred as kernels
-
-        starts = np.array([first for first, _ in scene.limits])
-        parts = np.stack([starts, starts + self.counts[:, 1]], axis=1)
-        # Two for each thread, because their work is not the same.
-        parts_wanted = 2 * scene.workers if scene.workers > 1 else 1
-        inner = np.empty(0)
-        if parts_wanted > 1 and self.counts[:, 1].any():
-            rows = np.concatenate([1.0 - self.samples[first:last:97, 1] for first, last in parts])
-            inner = np.quantile(rows, np.arange(1, parts_wanted) / parts_wanted)
-        ends = [0.0, *np.clip(inner, 0.0, 1.0).tolist(), 1.0]
-        rest = self.samples.reshape(-1), parts, *scene.pyramid(), by_texels
-        return [partial(kernels.pull_texels, *pair, *rest, *_room(0, 0)) for pair in pairwise(ends)]
+        mesh = scene.cut_faces.reshape(-1, 3), *rows, table.reshape(-1, 8), points, scene.perspective
+        middle = len(self.seen) // 2
+        for n in range(middle) if half == 0 else range(middle, len(self.seen)):
+            count = self.counts[n, 0]
+            kernels.hand_out(self.seen[n, :count], self.rows[n, :count], *mesh, by_vertex, by_uv)

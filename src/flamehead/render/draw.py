@@ -14,11 +14,11 @@ from flamehead.errors import InputError, check_choice
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
 from flamehead.render._deferred import paint
 from flamehead.render._normals import smooth_normals
+from flamehead.render._screen import place
 from flamehead.render._seams import cut_mesh
 from flamehead.render._split import split
 from flamehead.render.harmonics import harmonic_light
 from flamehead.render.sampling import build_pyramid, sample_image
-from flamehead.render.screen import to_screen
 from flamehead.render.srgb import decode_srgb, encode_srgb
 from flamehead.render.texture import Encoding, Texture, texture_level
 
@@ -76,20 +76,26 @@ def draw(
     """
     check_choice("encoding", encoding, get_args(Encoding))
     check_choice("shading", shading, ("pixel", "vertex"))
-    points = to_screen(vertices, camera)
+    points = place(vertices, camera)
     _check_given(points, camera, light, background)
     perspective = not camera.orthographic
     fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
     light_of = None if light is None else (smooth_normals(vertices, faces), light, shading)
+    how = points, faces, fragments, perspective
     if isinstance(albedo, Texture):
-        both = _textured(points, faces, fragments, perspective, albedo, light_of, encoding)
+        albedo.check_rows()
+    if isinstance(albedo, Texture) and light_of is not None and _is_fast(points, albedo, light_of):
+        normals, known, _ = light_of
+        options = {"perspective": perspective, "encode": encoding == "srgb", "smooth_edges": smooth_edges}
+        image, alpha = paint(points, normals.expand(points.shape), known, faces, fragments, albedo, **options)
     else:
-        both = _finished(
-            _colored(points, faces, fragments, perspective, albedo, light_of, encoding), fragments, encoding
+        color = (
+            _textured(*how, albedo, light_of, encoding)
+            if isinstance(albedo, Texture)
+            else _colored(*how, albedo, light_of, encoding)
         )
-    if smooth_edges:
-        both = antialias(both, points, faces, fragments, perspective=perspective)
-    image, alpha = split(both)
+        both = _finished(color, fragments, encoding)
+        image, alpha = split(antialias(both, *how[:3], perspective=perspective) if smooth_edges else both)
     if background is not None:
         image = image + (1.0 - alpha[..., None]) * background
     return Drawing(image, alpha, fragments)
@@ -155,13 +161,8 @@ def _textured(
     texture: Texture,
     light_of: _LightOf,
     encoding: Encoding,
-) -> Float[Tensor, "*batch H W 4"]:
-    """Encoded colour and coverage at pixels, from a texture."""
-    texture.check_rows()
-    if light_of is not None and light_of[2] == "pixel" and _is_fast(points, *light_of[:2], texture.image, texture.uv):
-        normals, light, _ = light_of
-        how = {"perspective": perspective, "encode": encoding == "srgb"}
-        return paint(points, normals.expand(points.shape), light, faces, fragments, texture, **how)
+) -> Float[Tensor, "*batch H W 3"]:
+    """Linear colour at pixels, from a texture."""
     cut = cut_mesh(faces, texture.uv_faces)
     uv = texture.uv.to(points)[cut.uv_rows].expand(*points.shape[:-2], -1, -1)
     shown = [uv]
@@ -175,15 +176,17 @@ def _textured(
     level = texture_level(texture, points, faces, fragments.face_ids, fragments.depth, uv, perspective=perspective)
     pyramid = build_pyramid(texture.linear().image if encoding == "srgb" else texture.image)
     if light_of is None:
-        return _finished(sample_image(pyramid, uv.contiguous(), level=level), fragments, encoding)
+        return sample_image(pyramid, uv.contiguous(), level=level)
     _, light, shading = light_of
     color = sample_image(pyramid, uv.contiguous(), level=level)
     shade = _light_at_pixels(seen[..., :3], light) if shading == "pixel" else seen[..., :3]
-    return _finished(color * shade, fragments, encoding)
+    return color * shade
 
 
-def _is_fast(*values: Tensor) -> bool:
-    return all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values)
+def _is_fast(points: Tensor, texture: Texture, light_of: tuple[Tensor, Tensor, str]) -> bool:
+    normals, light, shading = light_of
+    values = points, normals, light, texture.image, texture.uv
+    return shading == "pixel" and all(v.dtype == torch.float32 and v.device.type == "cpu" for v in values)
 
 
 def _light_at_pixels(

@@ -229,8 +229,9 @@ class _Sample(torch.autograd.Function):
         return g_texels, g_uv, None, None
 
 
+@cache
 def layout(sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Start, width and height of each level."""
+    """Start, width and height of each level; not to be written to."""
     widths, heights = np.array(sizes, dtype=np.int64).T.copy()
     return np.concatenate([[0], np.cumsum(widths * heights)[:-1]]), widths, heights
 

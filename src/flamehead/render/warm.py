@@ -28,8 +28,8 @@ def warmup() -> None:
 
 
 def _gradients() -> None:
-    # One side odd, then both even: halving has a kernel for each.
-    for image in (torch.ones(3, 4, 3, requires_grad=True), torch.ones(2, 2, 3, requires_grad=True)):
+    # One side odd, then both even, and those of the half as well: halving has a kernel for each.
+    for image in (torch.ones(3, 4, 3, requires_grad=True), torch.ones(4, 4, 3, requires_grad=True)):
         uv, light = torch.full((1, 2), 0.5, requires_grad=True), constant_light(torch.ones(3)).requires_grad_()
         looked_up = sample_image(build_pyramid(encode_srgb(image)), uv, level=torch.zeros(1))
         (looked_up * harmonic_light(torch.ones(1, 3, requires_grad=True), light)).sum().backward()

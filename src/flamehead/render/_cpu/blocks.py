@@ -1,7 +1,7 @@
-"""What sixteen visible pixels have in common, step by step: the parts of `deferred`.
+"""What a block of neighbouring pixels has in common, step by step: the parts of `deferred`.
 
-A block is a flat array whose numbers lie in rows of 16 pixels at fixed places, so that LLVM sees that they do not
-overlap; loops over a row have no branches and become vector instructions. Formulas are those of `harmonics`,
+A block is a flat array whose numbers lie in rows, one for each pixel, at fixed places, so that LLVM sees that they do
+not overlap; loops over a row have no branches and become vector instructions. Formulas are those of `harmonics`,
 `sampling`, `srgb` and `texture`.
 """
 
@@ -10,12 +10,23 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.render._cpu.vectors import as_float, as_int, bilinear, mix, peek, poke
+from flamehead.raster._cpu.lanes import FEW, bits, first, load, pick, span, spread, store
+from flamehead.render._cpu.faces import ROW
+from flamehead.render._cpu.vectors import (
+    BLOCK,
+    add_texels,
+    as_float,
+    as_int,
+    look_up,
+    look_up_with_slopes,
+    peek,
+    prefetch,
+    totals,
+)
 
-__all__ = ["light_backward", "lit", "locate", "look_up", "measure", "place", "straighten", "visit"]
+__all__ = ["SIZE", "N", "flatten", "light_backward", "lit", "look", "note", "scatter", "sum_up", "visit"]
 
-N = 16
-"""Pixels in a block."""
+N = BLOCK
 X, Y, Z, INVERSE, U, V, DEPTH = 0 * N, 1 * N, 2 * N, 3 * N, 4 * N, 5 * N, 6 * N
 """Normal, one over its length, texture coordinates, view depth."""
 STEPS = 7 * N
@@ -28,26 +39,72 @@ weight, weight times the change of x along u, and of y along v."""
 ALBEDO, ALONG_U, ALONG_V = 34 * N, 37 * N, 40 * N
 G, GX, GY, GZ, GU, GV = 43 * N, 46 * N, 47 * N, 48 * N, 49 * N, 50 * N
 TOTAL = 51 * N
-SIZE = 78 * N
+"""Sums of each harmonic function times the gradient of the light: 9 for each channel."""
+SEEN, LOW, HIGH = 78 * N, 79 * N, 80 * N
+"""1 where a face is seen; the least and the greatest v so far."""
+COLORS = 81 * N
+"""Rows of four for each pixel: colours of the texture and their slopes, or the gradient of the albedo."""
+SIZE = 93 * N
 
 _ZERO, _HALF, _ONE, _TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 _THREE, _SIX = np.float32(3.0), np.float32(6.0)
+_UP0, _UP1, _UP2, _UP3, _UP4 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+_UP5 = np.uint64(5)
 
 
 @compiled(inline="always")
-def visit(s, lane, face, depth, a, b, c, faces, table, steps):
-    """Begin a pixel: interpolate normal and texture coordinates, and note what its face has in common."""
-    corner = np.int64(3) * face
-    i = np.int64(peek(faces, corner))
-    x, y, z, u, v = mix(table, i, np.int64(peek(faces, corner + 1)), np.int64(peek(faces, corner + 2)), a, b, c)
-    poke(s, X + lane, x)
-    poke(s, Y + lane, y)
-    poke(s, Z + lane, z)
-    poke(s, U + lane, u)
-    poke(s, V + lane, v)
-    poke(s, DEPTH + lane, depth)
-    for k in range(6):
-        poke(s, STEPS + k * N + lane, peek(steps, np.int64(8) * face + k))
+def visit(s, at, begin, end, ids, planes, depth, perspective, faces, table, steps):
+    """Normals, texture coordinates and what faces have in common, at the lanes `begin` to `end - 1` from pixel `at` on.
+
+    Every face that is seen is spread over all lanes and kept in its own. Returns the lanes that show one, as bits.
+    """
+    seen, plane, zero = np.uint64(0), np.uint64(ids.shape[0]), spread(_ZERO)
+    for part in range(N // FEW):
+        to = np.uint64(FEW * part)
+        n = at + to
+        shown = load(ids, n)
+        valid = (shown >= spread(np.int32(0))) & span(np.int32(begin - FEW * part), np.int32(end - FEW * part))
+        left = bits(valid)
+        seen |= left << to
+        a, b, c = load(planes, n), load(planes, n + plane), load(planes, n + plane + plane)
+        x = y = z = u = v = p = q = r = t = e = f = zero
+        while left != np.uint64(0):
+            face = np.uint64(ids[n + first(left)])
+            here = shown == spread(np.int32(face))
+            left &= ~bits(here)
+            corner = np.uint64(3) * face
+            i, j = np.uint64(8) * np.uint64(faces[corner]), np.uint64(8) * np.uint64(faces[corner + np.uint64(1)])
+            k, step = np.uint64(8) * np.uint64(faces[corner + np.uint64(2)]), np.uint64(8) * face
+            x = pick(here, mixed(table, i, j, k, _UP0, a, b, c), x)
+            y = pick(here, mixed(table, i, j, k, _UP1, a, b, c), y)
+            z = pick(here, mixed(table, i, j, k, _UP2, a, b, c), z)
+            u = pick(here, mixed(table, i, j, k, _UP3, a, b, c), u)
+            v = pick(here, mixed(table, i, j, k, _UP4, a, b, c), v)
+            p, q = pick(here, spread(steps[step]), p), pick(here, spread(steps[step + _UP1]), q)
+            r = pick(here, spread(steps[step + _UP2]), r)
+            t = pick(here, spread(steps[step + _UP3]), t)
+            e = pick(here, spread(steps[step + _UP4]), e)
+            f = pick(here, spread(steps[step + _UP5]), f)
+        store(s, np.uint64(X) + to, x)
+        store(s, np.uint64(Y) + to, y)
+        store(s, np.uint64(Z) + to, z)
+        store(s, np.uint64(U) + to, u)
+        store(s, np.uint64(V) + to, v)
+        store(s, np.uint64(STEPS) + to, p)
+        store(s, np.uint64(STEPS + N) + to, q)
+        store(s, np.uint64(STEPS + 2 * N) + to, r)
+        store(s, np.uint64(STEPS + 3 * N) + to, t)
+        store(s, np.uint64(STEPS + 4 * N) + to, e)
+        store(s, np.uint64(STEPS + 5 * N) + to, f)
+        store(s, np.uint64(DEPTH) + to, load(depth, n) if perspective else spread(_ONE))
+        store(s, np.uint64(SEEN) + to, pick(valid, spread(_ONE), zero))
+    return seen
+
+
+@compiled(inline="always")
+def mixed(table, i, j, k, column, a, b, c):
+    """One of the values at a face's corners in all lanes."""
+    return a * spread(table[i + column]) + b * spread(table[j + column]) + c * spread(table[k + column])
 
 
 @compiled(inline="always")
@@ -82,7 +139,7 @@ def straighten(s):
         square = x * x + y * y + z * z
         inverse = _ONE / np.sqrt(square if square > _ZERO else _ONE)
         placed = (u - u == _ZERO) & (v - v == _ZERO)
-        valid = placed & (square > _ZERO)
+        valid = placed & (square > _ZERO) & (s[SEEN + lane] > _ZERO)
         s[X + lane], s[Y + lane], s[Z + lane] = x * inverse, y * inverse, z * inverse
         s[INVERSE + lane] = inverse if valid else _ZERO
         s[VALID + lane] = _ONE if valid else _ZERO
@@ -128,39 +185,55 @@ def locate(s, width, height):
 
 
 @compiled(inline="always")
-def look_up(s, lane, texels, starts, slopes):
-    """The texture's colour at a pixel, and if wanted how it changes along u and v."""
-    start = peek(starts, np.int64(as_int(peek(s, FINE + lane))))
-    weight, along_u, along_v, r, g, b, rx, gx, bx, ry, gy, by = _look_up_one(s, lane, NEAR, start, texels)
-    r, g, b = weight * r, weight * g, weight * b
-    ru, gu, bu, rv, gv, bv = along_u * rx, along_u * gx, along_u * bx, along_v * ry, along_v * gy, along_v * by
-    start = peek(starts, np.int64(as_int(peek(s, COARSE + lane))))
-    weight, along_u, along_v, r1, g1, b1, rx, gx, bx, ry, gy, by = _look_up_one(s, lane, FAR, start, texels)
-    r, g, b = r + weight * r1, g + weight * g1, b + weight * b1
-    ru, gu, bu = ru + along_u * rx, gu + along_u * gx, bu + along_u * bx
-    rv, gv, bv = rv + along_v * ry, gv + along_v * gy, bv + along_v * by
-    _poke_three(s, ALBEDO + lane, r, g, b)
-    if slopes:
-        _poke_three(s, ALONG_U + lane, ru, gu, bu)
-        _poke_three(s, ALONG_V + lane, rv, gv, bv)
+def note(s):
+    """Widen the range of v."""
+    for lane in range(N):
+        v, valid, low, high = s[V + lane], s[VALID + lane] > _ZERO, s[LOW + lane], s[HIGH + lane]
+        s[LOW + lane], s[HIGH + lane] = v if valid & (v < low) else low, v if valid & (v > high) else high
 
 
 @compiled(inline="always")
-def _poke_three(s, at, a, b, c):
-    poke(s, at, a)
-    poke(s, at + N, b)
-    poke(s, at + 2 * N, c)
+def look(s, seen, texels, starts, size, slopes):
+    """Everything up to the albedo, and if wanted how it changes along u and v."""
+    measure(s, np.float32(size[0]), np.float32(size[1]), np.float32(size[2]))
+    straighten(s)
+    locate(s, np.float32(size[0]), np.float32(size[1]))
+    left = seen
+    while left != np.uint64(0):
+        lane = np.int64(first(left))
+        left &= left - np.uint64(1)
+        near, far = _sloping_spot(s, lane, NEAR, FINE, starts), _sloping_spot(s, lane, FAR, COARSE, starts)
+        # Pixels wait for texels more than for anything else; the next row of pixels most often looks at the row below.
+        prefetch(texels, near[0] + 2 * near[2])
+        prefetch(texels, far[0] + 2 * far[2])
+        if slopes:
+            look_up_with_slopes(texels, near, far, s, COLORS + 4 * lane)
+        else:
+            look_up(texels, near[:6], far[:6], s, COLORS + 4 * lane)
+    for c in range(9 if slopes else 3):
+        _from_rows_of_four(s, COLORS + 4 * N * (c // 3) + c % 3, ALBEDO + c * N)
 
 
 @compiled(inline="always")
-def _look_up_one(s, lane, of, start, texels):
-    at = start + np.int64(as_int(peek(s, of + lane)))
+def spot(s, lane, of, level, starts):
+    """Where to look in one copy, see `vectors`."""
+    at = peek(starts, np.int64(as_int(peek(s, level + lane)))) + np.int64(as_int(peek(s, of + lane)))
     right, down = np.int64(as_int(peek(s, of + N + lane))), np.int64(as_int(peek(s, of + 2 * N + lane)))
-    r, g, b, rx, gx, bx, ry, gy, by = bilinear(
-        texels, at, right, down, peek(s, of + 3 * N + lane), peek(s, of + 4 * N + lane)
-    )
-    weight, along_u, along_v = peek(s, of + 5 * N + lane), peek(s, of + 6 * N + lane), peek(s, of + 7 * N + lane)
-    return weight, along_u, along_v, r, g, b, rx, gx, bx, ry, gy, by
+    return at, right, down, peek(s, of + 3 * N + lane), peek(s, of + 4 * N + lane), peek(s, of + 5 * N + lane)
+
+
+@compiled(inline="always")
+def _sloping_spot(s, lane, of, level, starts):
+    at, right, down, fx, fy, weight = spot(s, lane, of, level, starts)
+    return at, right, down, fx, fy, weight, peek(s, of + 6 * N + lane), peek(s, of + 7 * N + lane)
+
+
+@compiled(inline="always")
+def _from_rows_of_four(s, source, to):
+    """One number of every row; 0 where there is nothing to look up."""
+    for lane in range(N):
+        value = s[source + 4 * lane]
+        s[to + lane] = value if s[VALID + lane] > _ZERO else _ZERO
 
 
 @compiled(inline="always")
@@ -237,6 +310,70 @@ def flatten(s):
     for lane in range(N):
         x, y, z, inverse = s[X + lane], s[Y + lane], s[Z + lane], s[INVERSE + lane]
         along = s[GX + lane] * x + s[GY + lane] * y + s[GZ + lane] * z
-        s[GX + lane] = (s[GX + lane] - along * x) * inverse
-        s[GY + lane] = (s[GY + lane] - along * y) * inverse
-        s[GZ + lane] = (s[GZ + lane] - along * z) * inverse
+        valid = s[VALID + lane] > _ZERO
+        s[GX + lane] = (s[GX + lane] - along * x) * inverse if valid else _ZERO
+        s[GY + lane] = (s[GY + lane] - along * y) * inverse if valid else _ZERO
+        s[GZ + lane] = (s[GZ + lane] - along * z) * inverse if valid else _ZERO
+        s[GU + lane] = s[GU + lane] if valid else _ZERO
+        s[GV + lane] = s[GV + lane] if valid else _ZERO
+
+
+@compiled(inline="always")
+def scatter(s, seen, starts, g_texels):
+    """Add the gradient of the albedo to the texels."""
+    for lane in range(N):
+        for c in range(3):
+            s[COLORS + 4 * lane + c] = s[G + c * N + lane]
+        s[COLORS + 4 * lane + 3] = _ZERO
+    left = seen
+    while left != np.uint64(0):
+        lane = np.int64(first(left))
+        left &= left - np.uint64(1)
+        if peek(s, VALID + lane) > _ZERO:
+            add_texels(g_texels, spot(s, lane, NEAR, FINE, starts), s, COLORS + 4 * lane)
+            # Without a share the coarser copy is the finer one, or what is there may not be finite.
+            if peek(s, FAR + 5 * N + lane) > _ZERO:
+                add_texels(g_texels, spot(s, lane, FAR, COARSE, starts), s, COLORS + 4 * lane)
+
+
+@compiled(inline="always")
+def sum_up(s, at, begin, end, ids, planes, faces, table, place, rows):
+    """Add the gradients of normals and texture coordinates to the sums of faces, see `ROW`; `place` says where."""
+    plane, zero = np.uint64(ids.shape[0]), spread(_ZERO)
+    for part in range(N // FEW):
+        to = np.uint64(FEW * part)
+        n = at + to
+        shown = load(ids, n)
+        valid = (shown >= spread(np.int32(0))) & span(np.int32(begin - FEW * part), np.int32(end - FEW * part))
+        left = bits(valid)
+        while left != np.uint64(0):
+            face = np.uint64(ids[n + first(left)])
+            here = valid & (shown == spread(np.int32(face)))
+            left &= ~bits(here)
+            a, b = pick(here, load(planes, n), zero), pick(here, load(planes, n + plane), zero)
+            c = pick(here, load(planes, n + plane + plane), zero)
+            gx = pick(here, load(s, np.uint64(GX) + to), zero)
+            gy = pick(here, load(s, np.uint64(GY) + to), zero)
+            gz = pick(here, load(s, np.uint64(GZ) + to), zero)
+            gu = pick(here, load(s, np.uint64(GU) + to), zero)
+            gv = pick(here, load(s, np.uint64(GV) + to), zero)
+            corner = np.uint64(3) * face
+            i, j = np.uint64(8) * np.uint64(faces[corner]), np.uint64(8) * np.uint64(faces[corner + np.uint64(1)])
+            k = np.uint64(8) * np.uint64(faces[corner + np.uint64(2)])
+            # Counted from the first corner, so that a common offset cannot drown differences.
+            along = b * rise(table, i, j, gx, gy, gz, gu, gv) + c * rise(table, i, k, gx, gy, gz, gu, gv)
+            row = np.uint64(ROW) * np.uint64(place[face])
+            one = totals(a * gx, a * gy, a * gz, a * gu, a * gv, a * along)
+            two = totals(b * gx, b * gy, b * gz, b * gu, b * gv, b * along)
+            three = totals(c * gx, c * gy, c * gz, c * gu, c * gv, c * along)
+            store(rows, row, load(rows, row) + one)
+            store(rows, row + np.uint64(8), load(rows, row + np.uint64(8)) + two)
+            store(rows, row + np.uint64(16), load(rows, row + np.uint64(16)) + three)
+
+
+@compiled(inline="always")
+def rise(table, i, j, gx, gy, gz, gu, gv):
+    """The gradient times the change of the values from one corner to another."""
+    x, y, z = table[j] - table[i], table[j + _UP1] - table[i + _UP1], table[j + _UP2] - table[i + _UP2]
+    u, v = table[j + _UP3] - table[i + _UP3], table[j + _UP4] - table[i + _UP4]
+    return gx * spread(x) + gy * spread(y) + gz * spread(z) + gu * spread(u) + gv * spread(v)

@@ -1,8 +1,7 @@
 """From fragments to painted pixels in one pass, and back: pictures of this size cost by their memory.
 
-Only covered pixels are worked on, sixteen at a time; nothing of the picture's size is written but the result, and
-behind it the gradients of the albedo, which are needed once more for the texels. The way back works everything out
-again, which is cheaper than to keep it.
+A block of neighbouring pixels is worked on at a time; nothing of the picture's size is written but the result. The way
+back works everything out again, which is cheaper than to keep it, and ends in sums for each face and in the texels.
 """
 
 from __future__ import annotations
@@ -10,45 +9,41 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.lanes import FEW, load, load_three, store, store_three
 from flamehead.render._cpu.blocks import (
-    COARSE,
-    FAR,
-    FINE,
-    GU,
-    GV,
     GX,
-    LEVEL,
-    NEAR,
+    HIGH,
+    LOW,
+    SEEN,
+    SIZE,
     TOTAL,
     VALID,
     G,
     N,
-    U,
-    V,
     flatten,
     light_backward,
     lit,
-    locate,
-    look_up,
-    measure,
-    straighten,
+    look,
+    note,
+    scatter,
+    sum_up,
     visit,
 )
 from flamehead.render._cpu.faces import ROW
-from flamehead.render._cpu.vectors import add_outer, as_int, peek, poke, spread
+from flamehead.render._cpu.vectors import peek
 
-__all__ = ["paint", "paint_backward", "pull_texels"]
+__all__ = ["SIZE", "N", "paint", "paint_backward"]
 
 # No memory is taken here: it comes from the caller, and so nobody has to count who uses it, which in loops of this kind
 # takes most of the time.
 _FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "_nrt": False}
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_ZERO = np.float32(0.0)
 
 
 @compiled(**_FAST)
-def paint(first, last, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size, out,
-          s, pixels):  # fmt: skip
-    """Colour and 1 where something is seen, zeros elsewhere, in the pixels `first` to `last - 1`.
+def paint(first, last, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size,
+          image, alpha, extent, s):  # fmt: skip
+    """Colour, and 1 where something is seen, zeros elsewhere, in the pixels `first` to `last - 1`, at least `N`.
 
     Args:
         first, last: Which pixels.
@@ -61,93 +56,80 @@ def paint(first, last, ids, planes, depth, perspective, faces, table, steps, sca
         encode: As sRGB.
         texels: Of the pyramid, rows of 4, flat.
         starts, size: First texel of each copy; width and height of the full image, and the last copy.
-        out: Rows of 4, flat.
-        s, pixels: Room for a block: `SIZE` numbers, and `N` places.
+        image, alpha: The result, flat.
+        extent: The least and the greatest v that were looked up; infinite the wrong way round where there are none.
+        s: Room for a block, `SIZE` zeros.
     """
-    count, plane = 0, ids.shape[0]
-    for n in range(first, last):
-        face = np.int64(peek(ids, n))
-        if face < 0:
-            for c in range(4):
-                poke(out, 4 * n + c, _ZERO)
-            continue
-        far = peek(depth, n) if perspective else _ONE
-        a, b, c = peek(planes, n), peek(planes, n + plane), peek(planes, n + 2 * plane)
-        visit(s, count, face, far, a, b, c, faces, table, steps)
-        poke(pixels, count, n)
-        count += 1
-        if count == N:
-            _finish(s, count, pixels, scaled, encode, texels, starts, size, out)
-            count = 0
-    if count:
-        _finish(s, count, pixels, scaled, encode, texels, starts, size, out)
-
-
-@compiled(inline="always")
-def _look(s, count, texels, starts, size, slopes):
-    """Everything up to the albedo."""
-    measure(s, np.float32(size[0]), np.float32(size[1]), np.float32(size[2]))
-    straighten(s)
-    locate(s, np.float32(size[0]), np.float32(size[1]))
-    for lane in range(count):
-        look_up(s, lane, texels, starts, slopes)
+    s[LOW : LOW + N] = np.float32(np.inf)
+    s[HIGH : HIGH + N] = np.float32(-np.inf)
+    for start in range(first, last, N):
+        # The last block ends where the pixels end, and paints some of them again.
+        at = np.uint64(min(start, last - N))
+        seen = visit(s, at, 0, N, ids, planes, depth, perspective, faces, table, steps)
+        if seen != np.uint64(0):
+            look(s, seen, texels, starts, size, False)
+            note(s)
+            lit(s, 0, scaled, encode)
+            lit(s, 1, scaled, encode)
+            lit(s, 2, scaled, encode)
+        else:
+            s[G : G + 3 * N] = _ZERO
+        for part in range(N // FEW):
+            to = np.uint64(FEW * part)
+            red, green = load(s, np.uint64(G) + to), load(s, np.uint64(G + N) + to)
+            store_three(image, np.uint64(3) * (at + to), red, green, load(s, np.uint64(G + 2 * N) + to))
+            store(alpha, at + to, load(s, np.uint64(SEEN) + to))
+    extent[0], extent[1] = np.float32(np.inf), np.float32(-np.inf)
+    for lane in range(N):
+        extent[0], extent[1] = min(extent[0], s[LOW + lane]), max(extent[1], s[HIGH + lane])
 
 
 @compiled(**_FAST)
-def _finish(s, count, pixels, scaled, encode, texels, starts, size, out):
-    _look(s, count, texels, starts, size, False)
-    lit(s, 0, scaled, encode)
-    lit(s, 1, scaled, encode)
-    lit(s, 2, scaled, encode)
-    for lane in range(count):
-        at = 4 * peek(pixels, lane)
-        for c in range(3):
-            poke(out, at + c, peek(s, G + c * N + lane))
-        poke(out, at + 3, _ONE)
-
-
-@compiled(**_FAST)
-def paint_backward(first, last, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts,
-                   size, g_out, place, seen, rows, samples, counts, sums, s, shares, pixels,
-                   lane_rows):  # fmt: skip
-    """Gradients of the pixels `first` to `last - 1`; the first arguments are those of `paint`.
+def paint_backward(first, last, width, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels,
+                   starts, size, g_image, to_texels, spots, g_texels, place, seen, rows, count, sums, s):  # fmt: skip
+    """Gradients of the rows `first` to `last - 1` of a picture of at least `N` pixels.
 
     Args:
-        g_out: Gradient of the result, rows of 4, flat.
+        first, last, width: Which rows of the picture, and how long they are.
+        ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size: See `paint`.
+        g_image: Gradient of the colours, flat.
+        to_texels: Whether gradients of texels are wanted.
+        spots, g_texels: What `starts` is for `texels`; added to.
         place: -1 for every face, and so it is left; the row of a face in between.
         seen, rows: Faces in the order in which they are seen first; their sums, see `ROW`, flat.
-        samples: For every covered pixel u, v, level and the gradient of the albedo, rows of 8, flat.
-        counts: How many faces and samples there are.
+        count: How many faces there are.
         sums: Gradient of `scaled`.
-        s, shares, pixels, lane_rows: Room for a block: `SIZE` zeros, 3 `N` and twice `N` numbers.
+        s: Room for a block, `SIZE` zeros.
     """
-    plane = ids.shape[0]
-    count = n_faces = n_samples = 0
-    for n in range(first, last + N):
-        face = np.int64(peek(ids, n)) if n < last else np.int64(-1)
-        if face >= 0:
-            far = peek(depth, n) if perspective else _ONE
-            a, b, c = peek(planes, n), peek(planes, n + plane), peek(planes, n + 2 * plane)
-            visit(s, count, face, far, a, b, c, faces, table, steps)
-            if peek(place, face) < 0:
-                place[face], seen[n_faces] = n_faces, face
-                rows[ROW * n_faces : ROW * (n_faces + 1)] = _ZERO
-                n_faces += 1
-            poke(pixels, count, n)
-            poke(lane_rows, count, np.int64(3) * peek(place, face))
-            for k in range(3):
-                poke(shares, k * N + count, a if k == 0 else b if k == 1 else c)
-            count += 1
-        if count == N or (n >= last and count > 0):
-            _pull(s, count, pixels, scaled, encode, texels, starts, size, g_out)
-            _hand_on(s, count, lane_rows, shares, faces, ids, pixels, table, rows, samples, n_samples)
-            n_samples += count
-            count = 0
-        if n >= last:
-            break
+    n_faces = 0
+    for y in range(first, last):
+        for x in range(0, width, N):
+            start = y * width + x
+            # The last block ends where the picture ends, and leaves out what belongs to the one before.
+            at = min(start, ids.shape[0] - N)
+            begin = start - at
+            n, end = np.uint64(at), min(N, begin + width - x)
+            shown = visit(s, n, begin, end, ids, planes, depth, perspective, faces, table, steps)
+            if shown == np.uint64(0):
+                continue
+            for lane in range(begin, end):
+                face = np.int64(peek(ids, at + lane))
+                if face >= 0 and peek(place, face) < 0:
+                    place[face], seen[n_faces] = n_faces, face
+                    rows[ROW * n_faces : ROW * (n_faces + 1)] = _ZERO
+                    n_faces += 1
+            look(s, shown, texels, starts, size, True)
+            _take_gradient(s, n, g_image)
+            light_backward(s, 0, scaled, encode)
+            light_backward(s, 1, scaled, encode)
+            light_backward(s, 2, scaled, encode)
+            flatten(s)
+            sum_up(s, n, begin, end, ids, planes, faces, table, place, rows)
+            if to_texels:
+                scatter(s, shown, spots, g_texels)
     for n in range(n_faces):
         place[seen[n]] = -1
-    counts[0], counts[1] = n_faces, n_samples
+    count[0] = n_faces
     for k in range(9):
         for c in range(3):
             total = _ZERO
@@ -156,97 +138,18 @@ def paint_backward(first, last, ids, planes, depth, perspective, faces, table, s
             sums[k, c] = total
 
 
-@compiled(**_FAST)
-def _pull(s, count, pixels, scaled, encode, texels, starts, size, g_out):
-    """Gradients at the pixels of a block."""
-    _look(s, count, texels, starts, size, True)
+@compiled(inline="always")
+def _take_gradient(s, at, g_image):
+    """Of the colours; zeros where nothing is looked up, and for what is about to be summed."""
+    for part in range(N // FEW):
+        to = np.uint64(FEW * part)
+        red, green, blue = load_three(g_image, np.uint64(3) * (at + to))
+        store(s, np.uint64(G) + to, red)
+        store(s, np.uint64(G + N) + to, green)
+        store(s, np.uint64(G + 2 * N) + to, blue)
+    for c in range(3):
+        for lane in range(N):
+            g = s[G + c * N + lane]
+            s[G + c * N + lane] = g if s[VALID + lane] > _ZERO else _ZERO
     for row in range(GX, GX + 5 * N):
         s[row] = _ZERO
-    for row in range(3 * N):
-        s[G + row] = _ZERO
-    for lane in range(count):
-        at, valid = 4 * peek(pixels, lane), peek(s, VALID + lane)
-        for c in range(3):
-            poke(s, G + c * N + lane, peek(g_out, at + c) * valid)
-    light_backward(s, 0, scaled, encode)
-    light_backward(s, 1, scaled, encode)
-    light_backward(s, 2, scaled, encode)
-    flatten(s)
-
-
-@compiled(**_FAST)
-def _hand_on(s, count, lane_rows, shares, faces, ids, pixels, table, rows, samples, n_samples):
-    """From pixels to the sums of their faces, and to the list for the texels."""
-    for lane in range(count):
-        first = 8 * np.int64(peek(faces, 3 * np.int64(peek(ids, peek(pixels, lane)))))
-        u, v, gu, gv = peek(s, U + lane), peek(s, V + lane), peek(s, GU + lane), peek(s, GV + lane)
-        # Counted from the first corner, so that a common offset cannot drown differences; along itself a normal has
-        # no gradient.
-        along = gu * (u - peek(table, first + 3)) + gv * (v - peek(table, first + 4))
-        a, b, c = peek(shares, lane), peek(shares, N + lane), peek(shares, 2 * N + lane)
-        gx, gy, gz = peek(s, GX + lane), peek(s, GX + N + lane), peek(s, GX + 2 * N + lane)
-        add_outer(rows, peek(lane_rows, lane), a, b, c, gx, gy, gz, gu, gv, along)
-        at = 8 * (n_samples + lane)
-        poke(samples, at, u)
-        poke(samples, at + 1, v)
-        poke(samples, at + 2, peek(s, LEVEL + lane))
-        for channel in range(3):
-            poke(samples, at + 3 + channel, peek(s, G + channel * N + lane))
-
-
-@compiled(**_FAST)
-def pull_texels(low, high, samples, bands, starts, size, g_texels, s):
-    """Add the gradients of the albedo to the texels between the relative rows `low` and `high`.
-
-    Each caller owns rows of the texture, not pixels: no two write the same texel, and every texel is summed in the
-    order of pixels. `bands` holds where each part of the list starts and ends; `s` is room for a block.
-    """
-    height = np.float32(size[1])
-    all_rows = low <= 0.0 and high >= 1.0
-    count = 0
-    for band in range(bands.shape[0]):
-        for n in range(bands[band, 0], bands[band, 1]):
-            v, level = peek(samples, 8 * n + 1), peek(samples, 8 * n + 2)
-            if not all_rows:
-                # Two rows of the coarser copy.
-                margin = np.float32(np.int64(4) << np.int64(level)) / height
-                row = min(max(_ONE - v, _ZERO), _ONE)
-                if row + margin < low or row - margin > high:
-                    continue
-            poke(s, U + count, peek(samples, 8 * n))
-            poke(s, V + count, v)
-            poke(s, LEVEL + count, level)
-            for c in range(3):
-                poke(s, G + c * N + count, peek(samples, 8 * n + 3 + c))
-            count += 1
-            if count == N:
-                _scatter(s, count, low, high, starts, size, g_texels)
-                count = 0
-    _scatter(s, count, low, high, starts, size, g_texels)
-
-
-@compiled(**_FAST)
-def _scatter(s, count, low, high, starts, size, g_texels):
-    locate(s, np.float32(size[0]), np.float32(size[1]))
-    for lane in range(count):
-        fine, coarse = np.int64(as_int(peek(s, FINE + lane))), np.int64(as_int(peek(s, COARSE + lane)))
-        _scatter_one(s, lane, NEAR, fine, low, high, starts, size, g_texels)
-        _scatter_one(s, lane, FAR, coarse, low, high, starts, size, g_texels)
-
-
-@compiled(inline="always")
-def _scatter_one(s, lane, of, level, low, high, starts, size, g_texels):
-    at = peek(starts, level) + np.int64(as_int(peek(s, of + lane)))
-    right, down = np.int64(as_int(peek(s, of + N + lane))), np.int64(as_int(peek(s, of + 2 * N + lane)))
-    weight, fx, fy = peek(s, of + 5 * N + lane), peek(s, of + 3 * N + lane), peek(s, of + 4 * N + lane)
-    under = weight * fy
-    above = weight - under
-    red, green, blue = peek(s, G + lane), peek(s, G + N + lane), peek(s, G + 2 * N + lane)
-    columns, rows = max(size[0] >> level, 1), max(size[1] >> level, 1)
-    # First texels of the rows that are this caller's.
-    begin = peek(starts, level) + columns * np.int64(np.floor(low * rows + 0.5))
-    end = peek(starts, level) + columns * np.int64(np.floor(high * rows + 0.5))
-    used = weight > _ZERO
-    spread(g_texels, used & (begin <= at) & (at < end), at, right, above - above * fx, above * fx, red, green, blue)
-    at += down
-    spread(g_texels, used & (begin <= at) & (at < end), at, right, under - under * fx, under * fx, red, green, blue)

@@ -10,8 +10,8 @@ from flamehead.raster._grid import SUBPIXEL
 __all__ = ["ROW", "corners", "hand_out", "steps"]
 
 ROW = 24
-"""Numbers kept for a face: for each corner k the sums of `b_k G` over the five values shown and of `b_k G.(v - v_0)`
-for the texture coordinates, padded to 8; G is the gradient of the values v, and b_k the corner's share."""
+"""Numbers kept for a face: for each corner k the sums of `b_k G` over the five values shown and of `b_k G.(v - v_0)`,
+padded to 8; G is the gradient of the values v, and b_k the corner's share."""
 
 
 @compiled(nogil=True)
@@ -66,8 +66,7 @@ def _to_points(face, row, faces, vertex_rows, table, points, perspective, by_ver
 
     With h_k = z_k (x_k, y_k, 1) as rows of H, barycentrics b solve `H^T b ~ (px, py, 1)`, hence
     `dL/dh_k = -H^-1 (sum_c A_c S_kc - 1 T_k)`, where `S_kc` sums `b_k G_c` and `T_k` sums `b_k G.v` over the pixels.
-    Values and positions count from the first corner, which leaves 2 x 2 systems. A normal is at right angles to its
-    gradient, so that `G.(n - n_0)` is `-G.n_0`. Under parallel projection z_k is 1.
+    Values and positions count from the first corner, which leaves 2 x 2 systems. Under parallel projection z_k is 1.
     """
     first, second, third = faces[face, 0], faces[face, 1], faces[face, 2]
     i, j, k = vertex_rows[first], vertex_rows[second], vertex_rows[third]
@@ -83,8 +82,6 @@ def _to_points(face, row, faces, vertex_rows, table, points, perspective, by_ver
     scale, over0, over1, over2 = 1.0 / area, 1.0 / z0, 1.0 / z1, 1.0 / z2
     for corner in range(3):
         total = np.float64(row[8 * corner + 5])
-        for c in range(3):
-            total -= np.float64(table[first, c]) * row[8 * corner + c]
         rise1, rise2 = -total * (over1 - over0), -total * (over2 - over0)
         for c in range(5):
             start, g = np.float64(table[first, c]), np.float64(row[8 * corner + c])
