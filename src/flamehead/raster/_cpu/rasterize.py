@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from itertools import pairwise
 
@@ -25,8 +24,6 @@ _MOST_SCRATCH = 2**21
 
 _FACE_SECONDS, _PIXEL_SECONDS = 4e-8, 1.5e-9
 """What a triangle and a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
-
-_own = threading.local()
 
 
 def rasterize(
@@ -72,10 +69,7 @@ def _fill(
     outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     needed = (last - first) * ((width + LANES - 1) // LANES) * BLOCK
-    # Kept from call to call: fresh memory costs more to touch than the triangles do.
-    scratch = getattr(_own, "scratch", None)
-    if scratch is None or len(scratch) < needed:
-        scratch = _own.scratch = np.empty(needed, dtype=np.float32)
+    scratch = empty(needed, dtype=torch.float32).numpy()
     fill(points, corners, triangles, width, first, last, cull, perspective, near, scratch, *outputs)
 
 
