@@ -7,8 +7,8 @@ library gives a picture's memory back to the system as soon as it is freed, so e
 from __future__ import annotations
 
 import math
+import sys
 import threading
-import weakref
 from collections import defaultdict
 
 import numpy as np
@@ -36,15 +36,26 @@ def empty(*shape: int, dtype: torch.dtype) -> Tensor:
     if size < _LEAST:
         return torch.empty(*shape, dtype=dtype)
     raw = _take(-(-size // _PAGE) * _PAGE)
-    view = raw[:size]
-    # The tensor holds the view; once both are gone, the memory is free again.
-    weakref.finalize(view, _give_back, raw).atexit = False
-    return torch.from_numpy(view).view(dtype).view(*shape)
+    # The tensor holds the loan; once both are gone, the memory is free again.
+    loan = raw[:size].view(_Loan)
+    loan.raw = raw
+    return torch.from_numpy(loan).view(dtype).view(*shape)
 
 
 def empty_like(tensor: Tensor) -> Tensor:
     """`torch.empty_like`, contiguous, on the CPU."""
     return empty(*tensor.shape, dtype=tensor.dtype)
+
+
+class _Loan(np.ndarray):
+    """Memory that goes back when this is gone; cheaper than a finalizer of `weakref`."""
+
+    raw: np.ndarray
+
+    def __del__(self) -> None:
+        # Views that numpy makes on the way have nothing to give back, and nor has a program that ends.
+        if (raw := self.__dict__.pop("raw", None)) is not None and not sys.is_finalizing():
+            _give_back(raw)
 
 
 def _take(size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.chain import to_points
+from flamehead.raster._cpu.chain import hand_down
 from flamehead.raster._cpu.lanes import (
     FEW,
     bits,
@@ -114,18 +114,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
         for begin in range(boxes[n, 2], boxes[n, 3] + 1, _ROWS):
             box = boxes[n, 0], boxes[n, 1], begin, min(begin + _ROWS, boxes[n, 3] + 1)
             pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
-        for c in range(3):
-            sums[i, c] += row[c]
-            sums[j, c] += row[3 + c]
-            sums[k, c] += row[6 + c]
-        if with_points:
-            j0, k0 = np.float64(values[j, 0] - values[i, 0]), np.float64(values[k, 0] - values[i, 0])
-            j1, k1 = np.float64(values[j, 1] - values[i, 1]), np.float64(values[k, 1] - values[i, 1])
-            j2, k2 = np.float64(values[j, 2] - values[i, 2]), np.float64(values[k, 2] - values[i, 2])
-            one = row[0] * j0 + row[1] * j1 + row[2] * j2, row[0] * k0 + row[1] * k1 + row[2] * k2, row[9]
-            two = row[3] * j0 + row[4] * j1 + row[5] * j2, row[3] * k0 + row[4] * k1 + row[5] * k2, row[10]
-            three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
-            to_points(face, one, two, three, faces, 3, points, perspective, sums)
+        hand_down(face, row, perspective, with_points, points, values, faces, sums)
     found[0] = pixels
 
 

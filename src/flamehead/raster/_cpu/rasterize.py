@@ -12,15 +12,15 @@ from torch import Tensor
 
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.fill import BINS, BLOCK, fill, prepare
+from flamehead.raster._cpu.fill import BLOCK, fill, prepare
 from flamehead.raster._cpu.lanes import LANES
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["gather", "rasterize"]
 
-_MOST_SCRATCH = 2**21
-"""Numbers in a thread's working memory, 8 MiB: taller pictures are done in several strips."""
+_MOST_SCRATCH = 2**18
+"""Numbers in a thread's working memory, 1 MiB: about what a core's own cache holds."""
 
 _FACE_SECONDS, _PIXEL_SECONDS = 4e-8, 1.5e-9
 """What a triangle and a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
@@ -45,10 +45,12 @@ def rasterize(
     share = max(1, workers // batch) if batch else 1
     triangles, jobs = faces.numpy(), []
     for n, each in enumerate(points.numpy()):
-        corners, counts = np.empty((len(each), 4)), np.zeros(BINS, dtype=np.int64)
-        prepare(each, height, perspective, corners, counts)
+        corners, ends = np.empty((len(each), 4)), np.zeros(share + 1, dtype=np.int64)
+        prepare(each, height, perspective, corners, ends)
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
-        for first, last in _strips(counts, size, share):
+        for first, last in pairwise(ends.tolist()):
+            if first == last:
+                continue
             job = partial(_fill, each, corners, triangles, width, first, last, cull, perspective, near, outputs)
             jobs.append(job)
     run(jobs, workers)
@@ -68,27 +70,12 @@ def _fill(
     near: float,
     outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    needed = (last - first) * ((width + LANES - 1) // LANES) * BLOCK
-    scratch = empty(needed, dtype=torch.float32).numpy()
-    fill(points, corners, triangles, width, first, last, cull, perspective, near, scratch, *outputs)
-
-
-def _strips(counts: np.ndarray, size: tuple[int, int], share: int) -> list[tuple[int, int]]:
-    """Cut the rows into `share` strips of like work, and those further into ones that fit the working memory."""
-    width, height = size
-    most = max(1, _MOST_SCRATCH // ((width + LANES - 1) // LANES * BLOCK))
-    ends = [0, height]
-    if share > 1:
-        # Rows cost something even where they are empty.
-        work = np.cumsum(np.concatenate([[0.0], counts + counts.sum() / len(counts) + 1.0]))
-        cuts = np.interp(work[-1] * np.arange(1, share) / share, work, np.linspace(0, height, len(work)))
-        ends = [0, *np.rint(cuts).astype(int).tolist(), height]
-    strips = []
-    for first, last in pairwise(ends):
-        parts = max(1, -(-(last - first) // most))
-        edges = [first + (last - first) * part // parts for part in range(parts + 1)]
-        strips += [(a, b) for a, b in pairwise(edges) if a < b]
-    return strips
+    row = (width + LANES - 1) // LANES * BLOCK
+    # Strips of like height.
+    strips = -(-(last - first) // max(1, _MOST_SCRATCH // row))
+    rows = -(-(last - first) // strips)
+    scratch = empty(rows * row, dtype=torch.float32).numpy()
+    fill(points, corners, triangles, width, first, last, rows, cull, perspective, near, scratch, *outputs)
 
 
 def gather(

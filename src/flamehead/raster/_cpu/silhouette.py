@@ -11,7 +11,7 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.raster._grid import HALF, SUBPIXEL
 
-__all__ = ["blend", "blend_backward", "cross", "nearest", "silhouettes"]
+__all__ = ["cross", "nearest", "silhouettes"]
 
 
 @compiled(nogil=True)
@@ -92,41 +92,6 @@ def cross(begin, end, points, corners, sides, chosen, inside, vertices, half_edg
                 depths[found] = near
                 found += 1
     counts[0] = found
-
-
-@compiled(nogil=True)
-def blend(image, numbers, values, out, differences):
-    """Mix pairs into `out`, a copy of `image` (P, C), and keep what the backward pass needs."""
-    for n in range(numbers.shape[0]):
-        t, weight = values[n, 0], values[n, 1]
-        to, source = (numbers[n, 0], numbers[n, 1]) if t < 0.5 else (numbers[n, 1], numbers[n, 0])
-        share = weight * abs(t - 0.5)
-        for channel in range(image.shape[1]):
-            difference = image[source, channel] - image[to, channel]
-            differences[n, channel] = difference
-            out[to, channel] += share * difference
-
-
-@compiled(nogil=True)
-def blend_backward(gradient, numbers, values, differences, by_image, by_points):
-    """Add to `by_image`, a copy of `gradient` (P, C), and to `by_points` (V, 3)."""
-    for n in range(numbers.shape[0]):
-        t, weight, place, slope = values[n, 0], values[n, 1], values[n, 2], values[n, 3]
-        to, source, sign = numbers[n, 0], numbers[n, 1], -1.0
-        if t >= 0.5:
-            to, source, sign = numbers[n, 1], numbers[n, 0], 1.0
-        share, total = weight * abs(t - 0.5), 0.0
-        for channel in range(gradient.shape[1]):
-            g = gradient[to, channel]
-            total += g * differences[n, channel]
-            by_image[to, channel] -= share * g
-            by_image[source, channel] += share * g
-        total *= sign * weight
-        axis, low, high = numbers[n, 2], numbers[n, 3], numbers[n, 4]
-        by_points[low, axis] += total * (1.0 - place)
-        by_points[high, axis] += total * place
-        by_points[low, 1 - axis] -= total * (1.0 - place) * slope
-        by_points[high, 1 - axis] -= total * place * slope
 
 
 @compiled(nogil=True)
