@@ -23,9 +23,6 @@ __all__ = ["BLOCK", "fill", "prepare"]
 BLOCK = 4 * LANES
 """Numbers in a block."""
 
-_BINS = 64
-"""Parts of the height whose vertices are counted, to share the rows fairly among threads."""
-
 _SMALL = 80.0
 """Pixels: `_SMALL * SUBPIXEL * (_SMALL + LANES) * 2 < 2**24`."""
 
@@ -34,74 +31,63 @@ _BARELY = 1e-300
 
 
 @compiled(nogil=True, error_model="numpy")
-def prepare(points, height, perspective, corners, ends):
-    """Corners on the grid, with their key and weight: 1/z, or -z and 1 in a parallel projection; rows in like parts.
-
-    Part n is the rows from `ends[n]` to `ends[n + 1] - 1`; vertices are counted to tell how much work they are.
-    """
-    counts = np.zeros(_BINS + 1)
+def prepare(points, faces, width, height, rows, cull, perspective, near):
+    """Corners on the grid, with their key and weight: 1/z, or -z and 1 in a parallel projection; and `_list`."""
+    corners = np.empty((points.shape[0], 4))
     for v in range(points.shape[0]):
         z = np.float64(points[v, 2])
         corners[v, 0] = np.floor(np.float64(points[v, 0]) * SUBPIXEL + 0.5)
         corners[v, 1] = np.floor(np.float64(points[v, 1]) * SUBPIXEL + 0.5)
         corners[v, 2] = 1.0 / z if perspective else -z
         corners[v, 3] = 1.0 / z if perspective else 1.0
-        strip = points[v, 1] * (np.float32(_BINS) / np.float32(height))
-        if 0.0 <= strip < _BINS:
-            counts[np.int64(strip) + 1] += 1.0
-    # Rows cost something even where they are empty.
-    counts[1:] += counts.sum() / _BINS + 1.0
-    parts, at, before = ends.shape[0] - 1, 0, 0.0
-    total = counts.sum()
-    for part in range(1, parts):
-        while before + counts[at + 1] < total * part / parts:
-            at += 1
-            before += counts[at]
-        inside = (total * part / parts - before) / counts[at + 1]
-        ends[part] = np.int64(np.rint((at + inside) * height / _BINS))
-    ends[parts] = height
+    starts, listed = _list(points, corners, faces, width, height, rows, cull, perspective, near)
+    return corners, starts, listed
 
 
 @compiled(nogil=True, error_model="numpy")
-def fill(points, corners, faces, width, first, last, rows, cull, perspective, near, picture, ids, barycentric, depth):
-    """Rows `first` to `last - 1` of the picture; outputs are the flat arrays of the whole one, barycentrics planar.
+def fill(from_strip, to_strip, corners, starts, listed, points, faces, width, height, rows, cull, perspective, near,
+         picture, ids, barycentric, depth):  # fmt: skip
+    """Some of the strips of `rows` rows; outputs are the flat arrays of the whole picture, barycentrics planar.
 
-    It goes by strips of `rows` rows, for which `picture` has room: a strip stays in the core's own cache from the first
-    triangle to the last, so that only the outputs go to memory.
+    `picture` has room for a strip, which stays in the core's own cache from the first triangle to the last, so that
+    only the outputs go to memory.
     """
     blocks = (width + LANES - 1) // LANES
-    starts, listed = _list(points, corners, faces, width, first, last, rows, cull, perspective, near)
-    for strip in range(len(starts) - 1):
-        begin = first + strip * rows
-        end = min(begin + rows, last)
-        _clear(picture[: (end - begin) * blocks * BLOCK], np.float32(0.0 if perspective else -np.inf))
+    for strip in range(from_strip, to_strip):
+        first, last = strip * rows, min(strip * rows + rows, height)
+        _clear(picture[: (last - first) * blocks * BLOCK], np.float32(0.0 if perspective else -np.inf))
         here = listed[starts[strip] : starts[strip + 1]]
-        _fill_small(points, corners, faces, here, width, begin, end, cull, perspective, near, picture)
-        _resolve(picture, width, begin, end, perspective, ids, barycentric, depth)
+        _fill_small(points, corners, faces, here, width, first, last, cull, perspective, near, picture)
+        _resolve(picture, width, first, last, perspective, ids, barycentric, depth)
 
 
 @compiled(nogil=True, error_model="numpy")
-def _list(points, corners, faces, width, first, last, rows, cull, perspective, near):
+def _list(points, corners, faces, width, height, rows, cull, perspective, near):
     """Which faces each strip has to visit, in their order: where its list starts, and the lists."""
-    strips = (last - first + rows - 1) // rows
+    strips = (height + rows - 1) // rows
     if strips == 1:
         return np.array([0, faces.shape[0]]), np.arange(faces.shape[0], dtype=np.int32)
     drawn = np.empty(faces.shape[0], np.int32)
     upper, lower = np.empty_like(drawn), np.empty_like(drawn)
     # Only to be fast: what is listed is asked again, with the numbers that its pixels come from.
-    low, high, scale = first * SUBPIXEL + HALF, (last - 1) * SUBPIXEL + HALF, 1.0 / (rows * SUBPIXEL)
+    low, high, scale = HALF, (height - 1) * SUBPIXEL + HALF, 1.0 / (rows * SUBPIXEL)
     right = (width - 1) * SUBPIXEL + HALF
-    count = 0
+    all_far, count = not perspective, 0
+    if perspective:
+        behind = 0
+        for v in range(points.shape[0]):
+            behind += not points[v, 2] > near
+        all_far = behind == 0
     for face in range(faces.shape[0]):
         i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
         x0, x1, x2 = corners[i, 0], corners[j, 0], corners[k, 0]
         y0, y1, y2 = corners[i, 1], corners[j, 1], corners[k, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         top, bottom = max(min(y0, y1, y2), low), min(max(y0, y1, y2), high)
-        here = (max(x0, x1, x2) >= HALF) & (min(x0, x1, x2) <= right) & (top <= bottom) & (abs(area) < np.inf)
+        here = (max(x0, x1, x2) >= HALF) & (min(x0, x1, x2) <= right) & (top <= bottom)
         here &= (area < 0.0) | ((area > 0.0) & (not cull))
         # Of those that cross the near plane nothing is known yet.
-        far = (not perspective) | ((points[i, 2] > near) & (points[j, 2] > near) & (points[k, 2] > near))
+        far = all_far or ((points[i, 2] > near) & (points[j, 2] > near) & (points[k, 2] > near))
         # No branches, which would be guessed wrong half the time: the next face writes over one that is not drawn.
         drawn[count] = face
         upper[count] = np.int32((top - low) * scale) if here & far else 0

@@ -10,7 +10,7 @@ registers along a run of pixels that show one face.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -35,8 +35,8 @@ _UNITS = 16
 _BAND = 1 << 16
 """Pixels in a band, at least."""
 
-_LISTS = 4
-"""Bands of faces in a picture, at most; each has sums for all vertices."""
+_LISTS, _LISTED = 5, 1 << 15
+"""Lists of faces in a picture, at most, and their pixels, at least; each list has sums for all vertices."""
 
 _FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
 """What three channels of a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
@@ -48,6 +48,26 @@ class Seen:
 
     faces: Bool[np.ndarray, "B F"]
     pixels: int
+    places: list[tuple[np.ndarray, np.ndarray] | None] = field(default_factory=list)
+    """What `blocks.arrange` makes of every picture, where somebody had time for it."""
+
+    def arrange(
+        self, n: int, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Faces and boxes of a picture."""
+        found = self.places[n] if self.places else None
+        return found or blocks.arrange(self.faces[n], width, height, perspective, points, faces)
+
+    def arrange_early(
+        self, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
+    ) -> list[Callable[[], None]]:
+        """Jobs that fill `places`, for points of every picture."""
+        self.places[:] = [None] * len(self.faces)
+
+        def one(n: int) -> None:
+            self.places[n] = blocks.arrange(self.faces[n], width, height, perspective, points[n], faces)
+
+        return [partial(one, n) for n in range(len(self.faces))]
 
 
 class Blends(NamedTuple):
@@ -126,7 +146,7 @@ def interpolate_backward(
     bands, columns = _bands(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
     results: list[tuple[int, Tensor | None]] = [(0, by_values), (channels, by_points)]
     if seen is not None and points is not None and gradient.dtype == torch.float32:
-        few = min(bands, _LISTS)
+        few = max(1, min(_LISTS, face_ids.shape[1] // _LISTED, _UNITS // max(1, size)))
         tables = few + (blends is not None)
         # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
         sums = empty(size * tables, rows, columns, dtype=torch.float32).numpy()
@@ -174,7 +194,7 @@ def _collect_listed(
     for n in range(len(ids)):
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
         height = len(ids[n]) // width
-        chosen, boxes = blocks.arrange(seen.faces[n], width, height, perspective, corners, faces)
+        chosen, boxes = seen.arrange(n, width, height, perspective, corners, faces)
         flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
         if blends is not None:
             common = perspective, corners, *flat, *blends[n], sums[n * tables + bands]

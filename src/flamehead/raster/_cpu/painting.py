@@ -31,8 +31,10 @@ def paint(
     workers = threads_for(len(ids) * SECONDS, threads)
     search = Search(points, edges, ids, depth, perspective=perspective, workers=workers)
     out, seen = interpolate(attributes, faces, face_ids, barycentric, threads=threads, first=search.first)
+    height, width = ids.shape[1:]
+    early = seen.arrange_early(width, height, perspective, points, faces.numpy()) if seen is not None else []
     blends = []
-    for each, pairs in zip(out.numpy(), search.pairs(), strict=True):
+    for each, pairs in zip(out.numpy(), search.pairs(early), strict=True):
         differences = np.empty((len(pairs.numbers), out.shape[2]), each.dtype)
         blend_in_place(each, pairs.numbers, pairs.values, differences)
         blends.append(Blends(pairs.numbers, pairs.values, differences))

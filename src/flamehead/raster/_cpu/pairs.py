@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -58,9 +59,9 @@ class Search:
         self.first = [partial(picture.prepare, parts) for picture in self._pictures]
         """Jobs that must be done before `pairs` is called."""
 
-    def pairs(self) -> list[Pairs]:
-        """What is found, by so many threads."""
-        run([job for picture in self._pictures for job in picture.jobs], self._workers)
+    def pairs(self, more: Sequence[Callable[[], None]] = ()) -> list[Pairs]:
+        """What is found, by so many threads; they do more jobs beside it."""
+        run([*(job for picture in self._pictures for job in picture.jobs), *more], self._workers)
         run([picture.finish for picture in self._pictures], self._workers)
         return [picture.pairs for picture in self._pictures]
 
@@ -80,7 +81,7 @@ class _Picture:
     def prepare(self, parts: int) -> None:
         e, (height, width) = self.edges, self.face_ids.shape
         corners, sides, chosen, inside, before = silhouettes(
-            self.points, e.vertices, e.half_edges, e.starts, e.faces, self.perspective, height, width
+            self.points, e.vertices, e.sides, e.half_edges, e.starts, e.faces, self.perspective, height, width
         )
         most = max(1, int(before[-1]))
         self.numbers = empty(most, 5, dtype=torch.int32).numpy()
@@ -96,9 +97,4 @@ class _Picture:
 
     def finish(self) -> None:
         """Keep the nearest pair wherever several are the same."""
-        filled = zip(self.firsts.tolist(), self.counts[:, 0].tolist(), strict=False)
-        chosen = np.concatenate([np.arange(first, first + count) for first, count in filled])
-        numbers = empty(len(chosen), 5, dtype=torch.int32).numpy()
-        values = empty(len(chosen), 4, dtype=torch.float64).numpy()
-        kept = nearest(self.numbers, self.values, self.depths[:, 0], chosen, numbers, values)
-        self.pairs = Pairs(numbers[:kept], values[:kept])
+        self.pairs = Pairs(*nearest(self.numbers, self.values, self.depths[:, 0], self.firsts, self.counts))
