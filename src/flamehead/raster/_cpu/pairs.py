@@ -54,8 +54,8 @@ class Search:
     ) -> None:
         scenes = zip(points, face_ids, depth, strict=True)
         self._pictures, self._workers = [_Picture(*each, edges, perspective) for each in scenes], workers
-        # Edges are walked in parts where there are fewer pictures than threads.
-        parts = -(-workers // max(1, len(self._pictures)))
+        # Edges are walked in parts where there are fewer pictures than threads; smaller ones, to share them evenly.
+        parts = -(-workers // max(1, len(self._pictures))) * (2 if workers > 1 else 1)
         self.first = [partial(picture.prepare, parts) for picture in self._pictures]
         """Jobs that must be done before `pairs` is called."""
 
