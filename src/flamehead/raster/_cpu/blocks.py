@@ -29,6 +29,9 @@ __all__ = ["arrange", "collect_faces", "paint"]
 _ROWS = 64
 """Rows whose sums are taken in float32, before they are added to sums in float64."""
 
+_FACE_BLOCKS = 8
+"""Blocks of pixels that take as long as what is done once for a face."""
+
 _REACH = 2.0**-9
 """Pixels: the rasterizer moves corners by less, onto its grid of 1/1024."""
 
@@ -65,6 +68,8 @@ def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
 def arrange(seen, width, height, perspective, points, faces):
     """Faces that are seen, and where: first and last column and row; ordered by first row, so that memory is near.
 
+    The third array says how much work lies before each face, in blocks of pixels; its last number is all of it.
+
     Left out are faces with a corner behind the camera, and those whose corners lie outside the picture.
     """
     listed, boxes = np.empty(seen.shape[0], np.int64), np.empty((seen.shape[0], 4), np.int64)
@@ -89,14 +94,17 @@ def arrange(seen, width, height, perspective, points, faces):
             found += 1
     for row in range(height):
         starts[row + 1] += starts[row]
-    chosen, ordered = np.empty(found, np.int64), np.empty((found, 4), np.int64)
+    chosen, ordered, before = np.empty(found, np.int64), np.empty((found, 4), np.int64), np.zeros(found + 1, np.int64)
     for n in range(found):
         place = starts[boxes[n, 2]]
         starts[boxes[n, 2]] += 1
         chosen[place] = listed[n]
         for side in range(4):
             ordered[place, side] = boxes[n, side]
-    return chosen, ordered
+    for n in range(found):
+        blocks = (ordered[n, 1] - ordered[n, 0] + FEW) // FEW * (ordered[n, 3] - ordered[n, 2] + 1)
+        before[n + 1] = before[n] + blocks + _FACE_BLOCKS
+    return chosen, ordered, before
 
 
 @compiled(nogil=True, error_model="numpy")

@@ -35,7 +35,7 @@ _UNITS = 16
 _BAND = 1 << 16
 """Pixels in a band, at least."""
 
-_LISTS, _LISTED = 5, 1 << 15
+_LISTS, _LISTED = 7, 1 << 14
 """Lists of faces in a picture, at most, and their pixels, at least; each list has sums for all vertices."""
 
 _FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
@@ -48,13 +48,13 @@ class Seen:
 
     faces: Bool[np.ndarray, "B F"]
     pixels: int
-    places: list[tuple[np.ndarray, np.ndarray] | None] = field(default_factory=list)
+    places: list[tuple[np.ndarray, np.ndarray, np.ndarray] | None] = field(default_factory=list)
     """What `blocks.arrange` makes of every picture, where somebody had time for it."""
 
     def arrange(
         self, n: int, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Faces and boxes of a picture."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Faces and boxes of a picture, and the work before each."""
         found = self.places[n] if self.places else None
         return found or blocks.arrange(self.faces[n], width, height, perspective, points, faces)
 
@@ -194,13 +194,14 @@ def _collect_listed(
     for n in range(len(ids)):
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
         height = len(ids[n]) // width
-        chosen, boxes = seen.arrange(n, width, height, perspective, corners, faces)
+        chosen, boxes, before = seen.arrange(n, width, height, perspective, corners, faces)
         flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
         if blends is not None:
             common = perspective, corners, *flat, *blends[n], sums[n * tables + bands]
             jobs.append(partial(collect_blends, *common))
+        ends = np.searchsorted(before, [before[-1] * band // bands for band in range(bands + 1)]).tolist()
         for band in range(bands):
-            part, unit = slice(len(chosen) * band // bands, len(chosen) * (band + 1) // bands), n * tables + band
+            part, unit = slice(ends[band], ends[band + 1]), n * tables + band
             listed, kept = (chosen[part], boxes[part]), (sums[unit], found[unit])
             jobs.append(partial(blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
     run(jobs, workers)
