@@ -25,7 +25,9 @@ _MOST = 1 << 28
 
 _PAGE = 1 << 12
 
-_spare: dict[int, list[np.ndarray]] = defaultdict(list)
+_spare: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+"""By size, with the thread that gave it back: part of it may still lie in the cache of that thread's core."""
+
 _lock = threading.RLock()
 _kept = 0
 
@@ -61,9 +63,11 @@ class _Loan(np.ndarray):
 def _take(size: int) -> np.ndarray:
     global _kept
     with _lock:
-        if _spare[size]:
+        if spare := _spare[size]:
             _kept -= size
-            return _spare[size].pop()
+            me = threading.get_ident()
+            mine = [n for n, (owner, _) in enumerate(spare) if owner == me]
+            return spare.pop(mine[-1] if mine else -1)[1]
     return np.empty(size, dtype=np.uint8)
 
 
@@ -75,5 +79,5 @@ def _give_back(raw: np.ndarray) -> None:
             _spare.clear()
             _kept = 0
         if raw.nbytes <= _MOST:
-            _spare[raw.nbytes].append(raw)
+            _spare[raw.nbytes].append((threading.get_ident(), raw))
             _kept += raw.nbytes

@@ -78,7 +78,7 @@ class Team:
         work = self._open[number]
         try:
             if work.wants_another():
-                work.do()
+                work.do(last_first=True)
         except BaseException as error:
             work.stop()
             work.errors.append(error)
@@ -96,9 +96,13 @@ class _Work:
         """Whether fewer threads are at it than may be."""
         return _next(self._tickets) is not None
 
-    def do(self) -> None:
-        """Do jobs until none is left."""
-        while (job := _next(self._jobs)) is not None:
+    def do(self, *, last_first: bool = False) -> None:
+        """Do jobs until none is left.
+
+        The caller begins with the first and its helpers with the last: of jobs that go through a picture, each thread
+        gets the same part every time, and finds what it left there in its own cache.
+        """
+        while (job := _next(self._jobs, last=last_first)) is not None:
             job()
 
     def stop(self) -> None:
@@ -106,9 +110,9 @@ class _Work:
         self._jobs.clear()
 
 
-def _next(queue: deque[T]) -> T | None:
+def _next(queue: deque[T], *, last: bool = False) -> T | None:
     try:
-        return queue.popleft()
+        return queue.pop() if last else queue.popleft()
     except IndexError:
         return None
 

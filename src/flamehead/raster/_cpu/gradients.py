@@ -35,7 +35,7 @@ _UNITS = 16
 _BAND = 1 << 16
 """Pixels in a band, at least."""
 
-_LISTS, _LISTED = 7, 1 << 14
+_LISTS, _LISTED = 5, 1 << 14
 """Lists of faces in a picture, at most, and their pixels, at least; each list has sums for all vertices."""
 
 _FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
