@@ -23,7 +23,7 @@ from torch import Tensor
 from _common import machine, options, write_figures
 from flamehead.geometry.normals import vertex_normals
 from flamehead.model import Flame, load_flame
-from flamehead.raster import Fragments, antialias, interpolate, rasterize
+from flamehead.raster import Fragments, antialias, interpolate, paint, rasterize
 from flamehead.raster.antialias import silhouette_pairs
 from flamehead.raster.edges import Edges, edges_of
 from flamehead.render.harmonics import harmonic_light
@@ -70,6 +70,18 @@ def whole(scene: Scene) -> Callable[[], None]:
     def run() -> None:
         points, colors = scene.points.clone().requires_grad_(), scene.colors.clone().requires_grad_()
         seen = rasterize(points, scene.faces, scene.size, cull=True)
+        image = paint(colors, points, scene.faces, seen)
+        torch.nn.functional.mse_loss(image, scene.target).backward()
+
+    return run
+
+
+def two_steps(scene: Scene) -> Callable[[], None]:
+    """The same with interpolation and blending on their own, as colours that are worked on in between need it."""
+
+    def run() -> None:
+        points, colors = scene.points.clone().requires_grad_(), scene.colors.clone().requires_grad_()
+        seen = rasterize(points, scene.faces, scene.size, cull=True)
         image = interpolate(colors, scene.faces, seen, points=points)
         image = antialias(image, points, scene.faces, seen)
         torch.nn.functional.mse_loss(image, scene.target).backward()
@@ -86,8 +98,7 @@ def lit(scene: Scene) -> Callable[[], None]:
         space, light = scene.space.clone().requires_grad_(), coefficients.clone().requires_grad_()
         colors = albedo * harmonic_light(vertex_normals(space, scene.faces), light)
         seen = rasterize(points, scene.faces, scene.size, cull=True)
-        image = interpolate(colors, scene.faces, seen, points=points)
-        image = antialias(image, points, scene.faces, seen)
+        image = paint(colors, points, scene.faces, seen)
         torch.nn.functional.mse_loss(image, scene.target).backward()
 
     return run
@@ -98,6 +109,7 @@ def stages(scene: Scene) -> dict[str, Callable[[], object]]:
     points, colors = scene.points.clone().requires_grad_(), scene.colors.clone().requires_grad_()
     seen = rasterize(points, scene.faces, scene.size, cull=True)
     plain = interpolate(colors, scene.faces, seen, points=points)
+    painted = paint(colors, points, scene.faces, seen)
     smooth = antialias(plain.detach().requires_grad_(), points, scene.faces, seen)
     drawn = smooth.detach().requires_grad_()
     gradient = torch.autograd.grad(torch.nn.functional.mse_loss(drawn, scene.target), drawn)[0]
@@ -107,10 +119,12 @@ def stages(scene: Scene) -> dict[str, Callable[[], object]]:
 
     return {
         "rasterize": lambda: rasterize(scene.points, scene.faces, scene.size, cull=True),
+        "paint": lambda: paint(scene.colors, scene.points, scene.faces, seen),
         "interpolate": lambda: interpolate(scene.colors, scene.faces, seen),
         "find pairs": lambda: silhouette_pairs(scene.points, scene.edges, seen),
         "antialias": lambda: antialias(plain.detach(), scene.points, scene.faces, seen),
         "loss + backward": loss,
+        "paint backward": lambda: painted.backward(gradient, retain_graph=True),
         "antialias backward": lambda: smooth.backward(gradient, retain_graph=True),
         "interpolate backward": lambda: plain.backward(gradient, retain_graph=True),
         "floor (bytes)": _floor(seen, gradient),
@@ -173,7 +187,12 @@ def main() -> None:
         scene = Scene.of(flame, size)
         before = _peak_mib()
         found = medians(
-            {"whole round": whole(scene), "whole round, lit": lit(scene), **stages(scene)},
+            {
+                "whole round": whole(scene),
+                "whole round, two steps": two_steps(scene),
+                "whole round, lit": lit(scene),
+                **stages(scene),
+            },
             {256: 200, 512: 100, 1024: 30}[size] // (8 if arguments.quick else 1),
         )
         for name, value in found.items():

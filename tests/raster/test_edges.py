@@ -30,6 +30,19 @@ def test_half_edges_belong_to_their_edges():
     assert np.diff(edges.starts).max() >= 3
 
 
+def test_sides_are_the_two_faces_inside_a_surface():
+    faces = torch.tensor([[0, 1, 2], [2, 1, 3], [0, 1, 4], [5, 6, 7], [5, 6, 8], [3, 9, 3]])
+    edges = edges_of(torch.cat([faces, ball() + 10]))
+    known = {tuple(ends): set(sides) for ends, sides in zip(edges.vertices.tolist(), edges.sides.tolist(), strict=True)}
+    assert known[1, 2] == {0, 1}
+    # A border, two faces that run the same way, and an edge of one face that is passed twice.
+    assert known[0, 2] == known[0, 1] == known[5, 6] == {-1}
+    # The ball's triangles turn either way; where two neighbours turn alike they are sides.
+    inside = edges.sides[(edges.vertices[:, 0] >= 10) & (edges.sides[:, 0] >= 0)]
+    assert len(inside) > 10 and (inside >= len(faces)).all() and (inside[:, 0] != inside[:, 1]).all()
+    assert edges_of(torch.zeros(0, 3, dtype=torch.int64)).sides.shape == (0, 2)
+
+
 def test_edges_are_remembered_until_the_faces_change():
     faces = ball()
     first = edges_of(faces)

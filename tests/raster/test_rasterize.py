@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.spatial import Delaunay
 
+import flamehead.raster._cpu.rasterize as compiled_rasterizer
 from flamehead.errors import InputError
 from flamehead.raster import Backend, Fragments, rasterize
 
@@ -267,6 +268,25 @@ def test_threads_do_not_change_a_bit(size, perspective):
     for other in runs[1:]:
         for name in ("face_ids", "barycentric", "depth"):
             assert torch.equal(getattr(runs[0], name), getattr(other, name))
+
+
+@pytest.mark.parametrize("cull", [False, True])
+@pytest.mark.parametrize("rows", [1, 5, 28])
+def test_strips_do_not_change_a_bit(rows, cull, monkeypatch):
+    """Each strip visits its own list of triangles; those through the camera and broken ones are on all of them."""
+    points, faces = soup(6, n_faces=200)
+    space, more = crossing(1)
+    bad = torch.tensor([[torch.nan, 1.0, 2.0], [4.0, torch.inf, 1.0], [1e30, 3.0, 1.0], [2.0, -torch.inf, 3.0]])
+    points = torch.cat([points, on_screen(space).to(points), bad])
+    end = len(points)
+    broken = torch.tensor([[0, 1, end - 1], [2, end - 2, 3], [end - 3, 4, 5], [end - 4, 6, 7]])
+    for triangles in (torch.cat([faces, more + (end - 4 - len(space)), broken]), faces, faces[:0]):
+        whole = rasterize(points, triangles, SIZE, cull=cull, threads=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled_rasterizer, "_MOST_SCRATCH", rows * 3 * 64)
+            cut = rasterize(points, triangles, SIZE, cull=cull, threads=1)
+        for name in ("face_ids", "barycentric", "depth"):
+            assert torch.equal(getattr(whole, name), getattr(cut, name))
 
 
 @pytest.mark.parametrize("zoom", [3.0, 9.0, 40.0])

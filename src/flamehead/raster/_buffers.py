@@ -7,8 +7,8 @@ library gives a picture's memory back to the system as soon as it is freed, so e
 from __future__ import annotations
 
 import math
+import sys
 import threading
-import weakref
 from collections import defaultdict
 
 import numpy as np
@@ -25,7 +25,9 @@ _MOST = 1 << 28
 
 _PAGE = 1 << 12
 
-_spare: dict[int, list[np.ndarray]] = defaultdict(list)
+_spare: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+"""By size, with the thread that gave it back: part of it may still lie in the cache of that thread's core."""
+
 _lock = threading.RLock()
 _kept = 0
 
@@ -36,10 +38,10 @@ def empty(*shape: int, dtype: torch.dtype) -> Tensor:
     if size < _LEAST:
         return torch.empty(*shape, dtype=dtype)
     raw = _take(-(-size // _PAGE) * _PAGE)
-    view = raw[:size]
-    # The tensor holds the view; once both are gone, the memory is free again.
-    weakref.finalize(view, _give_back, raw).atexit = False
-    return torch.from_numpy(view).view(dtype).view(*shape)
+    # The tensor holds the loan; once both are gone, the memory is free again.
+    loan = raw[:size].view(_Loan)
+    loan.raw = raw
+    return torch.from_numpy(loan).view(dtype).view(*shape)
 
 
 def empty_like(tensor: Tensor) -> Tensor:
@@ -47,12 +49,25 @@ def empty_like(tensor: Tensor) -> Tensor:
     return empty(*tensor.shape, dtype=tensor.dtype)
 
 
+class _Loan(np.ndarray):
+    """Memory that goes back when this is gone; cheaper than a finalizer of `weakref`."""
+
+    raw: np.ndarray
+
+    def __del__(self) -> None:
+        # Views that numpy makes on the way have nothing to give back, and nor has a program that ends.
+        if (raw := self.__dict__.pop("raw", None)) is not None and not sys.is_finalizing():
+            _give_back(raw)
+
+
 def _take(size: int) -> np.ndarray:
     global _kept
     with _lock:
-        if _spare[size]:
+        if spare := _spare[size]:
             _kept -= size
-            return _spare[size].pop()
+            me = threading.get_ident()
+            mine = [n for n, (owner, _) in enumerate(spare) if owner == me]
+            return spare.pop(mine[-1] if mine else -1)[1]
     return np.empty(size, dtype=np.uint8)
 
 
@@ -64,5 +79,5 @@ def _give_back(raw: np.ndarray) -> None:
             _spare.clear()
             _kept = 0
         if raw.nbytes <= _MOST:
-            _spare[raw.nbytes].append(raw)
+            _spare[raw.nbytes].append((threading.get_ident(), raw))
             _kept += raw.nbytes

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flamehead.errors import InputError
-from flamehead.raster._remember import extent, list_extent
+from flamehead.raster._remember import extent, list_extent, names_only, promised
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["check_faces", "check_fragments", "check_kernel_dtype", "check_rows", "check_size"]
@@ -42,15 +42,18 @@ def check_rows(count: int, faces: Tensor, fragments: Fragments) -> None:
     """Refuse faces that name missing vertices, and fragments that name missing faces."""
     check_faces(faces)
     check_fragments(fragments)
-    for what, (low, high), least, end in (
-        ("faces", list_extent(faces), 0, count),
-        ("face_ids", extent(fragments.face_ids), -1, len(faces)),
-    ):
-        if low < least or high >= end:
-            raise InputError(
-                f"{what} hold rows {low} to {high}, but there are {end} rows from 0 on; "
-                "values, faces and fragments must belong to one mesh."
-            )
+    if not names_only(faces, count):
+        _check_extent("faces", list_extent(faces), 0, count)
+    if not promised(fragments.face_ids, len(faces)):
+        _check_extent("face_ids", extent(fragments.face_ids), -1, len(faces))
+
+
+def _check_extent(what: str, found: tuple[int, int], least: int, end: int) -> None:
+    if found[0] < least or found[1] >= end:
+        raise InputError(
+            f"{what} hold rows {found[0]} to {found[1]}, but there are {end} rows from 0 on; "
+            "values, faces and fragments must belong to one mesh."
+        )
 
 
 def check_kernel_dtype(what: str, values: Tensor) -> None:

@@ -6,11 +6,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
-__all__ = ["bounds", "extent", "list_extent", "remembered"]
+__all__ = ["bounds", "extent", "list_extent", "names_only", "promise", "promised", "remembered"]
 
 T = TypeVar("T")
+
+_UNSIGNED = {torch.int64: np.uint64, torch.int32: np.uint32}
 
 _KNOWN: dict[tuple[int, str], tuple[weakref.ref[Tensor], int, Any]] = {}
 """By identity of the tensor, with the version of its contents; entries leave with their tensor."""
@@ -41,6 +45,26 @@ def remembered(
 def extent(rows: Tensor) -> tuple[int, int]:
     """`bounds`, remembered: for pictures, which take too long to look at every time."""
     return remembered(rows, "extent", bounds)
+
+
+def promise(ids: Tensor, count: int) -> None:
+    """Remember that these ids are below `count` and at least -1, as whoever has just written them knows."""
+    if not ids.is_inference():
+        remembered(ids, "promise", lambda _: count)
+
+
+def promised(ids: Tensor, count: int) -> bool:
+    """Whether a promise says that the ids are below `count`; without one nothing is known."""
+    return (remembered(ids, "promise", lambda _: None) or count + 1) <= count
+
+
+def names_only(rows: Tensor, count: int) -> bool:
+    """Whether all numbers of a list are from 0 on and below `count`; it is looked at every time, as `list_extent`."""
+    if rows.device.type != "cpu" or rows.dtype not in _UNSIGNED:
+        low, high = list_extent(rows)
+        return low >= 0 and high < count
+    # As numbers without a sign, negative ones are the greatest: one pass, and half the time.
+    return not rows.numel() or int(rows.detach().numpy().view(_UNSIGNED[rows.dtype]).max()) < count
 
 
 def list_extent(rows: Tensor) -> tuple[int, int]:

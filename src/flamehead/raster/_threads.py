@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from flamehead.errors import InputError
+from flamehead.raster._team import team
 
 __all__ = ["ranges", "run", "threads_for"]
 
@@ -38,9 +40,18 @@ def run(jobs: Sequence[Callable[[], None]], threads: int) -> None:
         for job in jobs:
             job()
         return
-    others = [_pool(threads - 1).submit(_every, jobs[first::threads]) for first in range(1, min(threads, len(jobs)))]
+    borrowed = team()
+    if borrowed is not None and borrowed.serves(threads):
+        borrowed.run(jobs, threads)
+        return
+    parts, others = [jobs[first::threads] for first in range(min(threads, len(jobs)))], []
     try:
-        _every(jobs[::threads])
+        # While the program ends, a pool takes no more.
+        with suppress(RuntimeError):
+            for part in parts[1:]:
+                others.append(_pool(threads - 1).submit(_every, part))
+        for part in (parts[0], *parts[1 + len(others) :]):
+            _every(part)
     finally:
         # Whatever happened here, the others may still write into memory that the caller is about to drop.
         errors = [other.exception() for other in others]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,7 +20,7 @@ from flamehead.raster.edges import Edges, belong_to, edges_of
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import snapped
 
-__all__ = ["antialias", "silhouette_pairs"]
+__all__ = ["antialias", "check_image", "edges_for", "seen_from", "silhouette_pairs"]
 
 Backend = Literal["numba", "triton", "reference"]
 
@@ -65,7 +66,7 @@ def antialias(
         >>> antialias(seen.covered[..., None].float(), points, faces, seen).flatten()
         tensor([0.0000, 0.7500, 1.0000, 1.0000])
     """
-    _check(image, points, faces, fragments)
+    check_image(image, points, faces, fragments)
     chosen: str = backend or {"cpu": "numba", "cuda": "triton"}.get(image.device.type, "reference")
     if chosen not in ("numba", "triton", "reference"):
         raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba', 'triton' or 'reference'.")
@@ -73,13 +74,7 @@ def antialias(
         raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
     if chosen == "numba":
         check_kernel_dtype("images", image)
-    if edges is None:
-        edges = edges_of(faces)
-    elif not belong_to(edges, faces):
-        raise InputError(
-            f"The edges belong to another mesh: they know {len(edges.faces)} faces, and not these {len(faces)}; "
-            "pass edges_of(faces), or None."
-        )
+    edges = edges_for(faces, edges)
     if chosen == "triton":
         from flamehead.raster._triton import autograd
 
@@ -106,11 +101,7 @@ def silhouette_pairs(
     plain: bool = False,
 ) -> list[Pairs]:
     """Neighbouring pixels with a visible silhouette between them, for each picture; `plain` uses no kernels."""
-    height, width = fragments.face_ids.shape[-2:]
-    ids = fragments.face_ids.detach().cpu().int().reshape(-1, height, width).contiguous().numpy()
-    depth = fragments.depth.detach().cpu().float().reshape(-1, height, width).contiguous().numpy()
-    corners = points.detach().cpu().float().reshape(-1, *points.shape[-2:]).contiguous()
-    corners = corners.expand(len(ids), -1, -1).numpy()
+    corners, ids, depth = seen_from(points, fragments)
     if plain:
         each = zip(corners, ids, depth, strict=True)
         return [find_pairs_plain(p, edges, i, d, perspective=perspective) for p, i, d in each]
@@ -120,12 +111,21 @@ def silhouette_pairs(
     return find_pairs(corners, edges, ids, depth, perspective=perspective, threads=threads)
 
 
+def seen_from(points: Tensor, fragments: Fragments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (B, V, 3), face ids (B, H, W) and depth (B, H, W) as the search for silhouettes reads them."""
+    height, width = fragments.face_ids.shape[-2:]
+    ids = fragments.face_ids.detach().cpu().int().reshape(-1, height, width).contiguous().numpy()
+    depth = fragments.depth.detach().cpu().float().reshape(-1, height, width).contiguous().numpy()
+    corners = points.detach().cpu().float().reshape(-1, *points.shape[-2:]).contiguous()
+    return corners.expand(len(ids), -1, -1).numpy(), ids, depth
+
+
 class _Blend(torch.autograd.Function):
     """The compiled blend with its derivatives: image (B, P, C), points (B or 1, V, 3)."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, points: Tensor, pairs: list[Pairs]) -> Tensor:
-        from flamehead.raster._cpu import silhouette as kernels
+        from flamehead.raster._cpu import blends as kernels
 
         image = image.detach().contiguous()
         out = empty_like(image).copy_(image)
@@ -141,7 +141,7 @@ class _Blend(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        from flamehead.raster._cpu import silhouette as kernels
+        from flamehead.raster._cpu import blends as kernels
 
         gradient = gradients[0].contiguous()
         by_image, by_points = empty_like(gradient).copy_(gradient), torch.zeros(ctx.shape, dtype=torch.float64)
@@ -152,7 +152,19 @@ class _Blend(torch.autograd.Function):
         return by_image, by_points.to(ctx.dtype), None
 
 
-def _check(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragments) -> None:
+def edges_for(faces: Tensor, edges: Edges | None) -> Edges:
+    """The edges that were passed, if they are this mesh's, or those that are remembered."""
+    if edges is None:
+        return edges_of(faces)
+    if not belong_to(edges, faces):
+        raise InputError(
+            f"The edges belong to another mesh: they know {len(edges.faces)} faces, and not these {len(faces)}; "
+            "pass edges_of(faces), or None."
+        )
+    return edges
+
+
+def check_image(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragments) -> None:
     shape = fragments.face_ids.shape
     if image.ndim != len(shape) + 1 or image.shape[:-1] != shape or not image.is_floating_point():
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
@@ -32,6 +33,16 @@ class Edges:
     faces: Int[np.ndarray, "F 3"]
     """int32 corners of the faces."""
 
+    @cached_property
+    def sides(self) -> Int[np.ndarray, "E 2"]:
+        """int32 faces on both sides of the edges inside a surface, where two faces run along them in opposite ways; -1
+        for all others."""
+        first, last = self.starts[:-1], self.starts[1:] - 1
+        ends = self.half_edges[np.stack([first, last], axis=1)]
+        from_low = self.faces.reshape(-1)[ends] == self.vertices[:, :1]
+        plain = (last - first == 1) & (from_low[:, 0] != from_low[:, 1])
+        return np.where(plain[:, None], ends // 3, -1).astype(np.int32)
+
 
 def edges_of(faces: Int[Tensor, "F 3"]) -> Edges:
     """The edges of a mesh; remembered for as long as the tensor lives and is not written to.
@@ -57,7 +68,8 @@ def belong_to(edges: Edges, faces: Int[Tensor, "F 3"]) -> bool:
 
 
 def _same(edges: Edges, faces: Int[Tensor, "F 3"]) -> bool:
-    return faces.device.type != "cpu" or np.array_equal(edges.faces, faces.detach().numpy())
+    # As int32, which takes half the time; every door asks beside this whether the faces name rows that are there.
+    return faces.device.type != "cpu" or np.array_equal(edges.faces, faces.detach().int().numpy())
 
 
 def _find(faces: Int[np.ndarray, "F 3"]) -> Edges:

@@ -14,7 +14,7 @@ from flamehead.raster._checks import check_kernel_dtype, check_rows
 from flamehead.raster._grid import SUBPIXEL
 from flamehead.raster.fragments import Fragments
 
-__all__ = ["barycentric_at", "interpolate", "interpolate_plain", "snapped"]
+__all__ = ["barycentric_at", "check_compiled", "flattened", "interpolate", "interpolate_plain", "snapped"]
 
 
 def interpolate(
@@ -131,7 +131,8 @@ def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: F
         if not values.shape[-1] or (what == "points" and values.shape[-1] != 3):
             wanted = "x, y and depth" if what == "points" else "at least one number"
             raise InputError(f"{what} need {wanted} in every row, got shape {tuple(values.shape)}.")
-        check_rows(values.shape[-2], faces, fragments)
+    rows = (values.shape[-2] for values in (attributes, points) if values is not None)
+    check_rows(min(rows), faces, fragments)
 
 
 def _seen(faces: Tensor, fragments: Fragments) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,19 +155,29 @@ def _compiled(
     perspective: bool,
     threads: int | None,
 ) -> Tensor:
+    check_compiled(attributes, points)
+    *batch, height, width = fragments.face_ids.shape
+    values = attributes.reshape(-1, *attributes.shape[-2:])
+    ids, planes = flattened(fragments)
+    corners = None if points is None else points.reshape(-1, *points.shape[-2:])
+    flat = _Interpolate.apply(values, corners, faces.int().contiguous(), ids, planes, width, perspective, threads)
+    return flat.reshape(*batch, height, width, attributes.shape[-1])
+
+
+def check_compiled(attributes: Tensor, points: Tensor | None) -> None:
+    """Refuse what the numba backend cannot do."""
     if attributes.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {attributes.device}; move them with `.cpu()`.")
     check_kernel_dtype("attributes", attributes)
     if points is not None:
         check_kernel_dtype("points", points)
-    *batch, height, width = fragments.face_ids.shape
-    values = attributes.reshape(-1, *attributes.shape[-2:])
-    # Rows of a planar picture; a copy only where the storage is not planar already.
-    planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, height * width).float().contiguous()
-    ids = fragments.face_ids.reshape(-1, height * width).int().contiguous()
-    corners = None if points is None else points.reshape(-1, *points.shape[-2:])
-    flat = _Interpolate.apply(values, corners, faces.int().contiguous(), ids, planes, width, perspective, threads)
-    return flat.reshape(*batch, height, width, attributes.shape[-1])
+
+
+def flattened(fragments: Fragments) -> tuple[Int[Tensor, "B P"], Float[Tensor, "B 3 P"]]:
+    """Ids and barycentrics as the kernels read them; a copy only where the storage is not planar already."""
+    pixels = fragments.face_ids.shape[-2:].numel()
+    planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, pixels).float().contiguous()
+    return fragments.face_ids.reshape(-1, pixels).int().contiguous(), planes
 
 
 class _Interpolate(torch.autograd.Function):

@@ -13,9 +13,11 @@ from torch import Tensor
 from flamehead.errors import InputError
 from flamehead.raster._checks import check_faces, check_size
 from flamehead.raster._grid import MOST_FACES, NEAR
+from flamehead.raster._remember import bounds, names_only, promise
 from flamehead.raster.antialias import antialias
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import interpolate
+from flamehead.raster.paint import paint
 
 __all__ = ["Backend", "rasterize", "warmup"]
 
@@ -34,7 +36,7 @@ def rasterize(
     threads: int | None = None,
     backend: Backend | None = None,
 ) -> Fragments:
-    """Find the nearest triangle at every pixel centre; for gradients see `interpolate` and `antialias`.
+    """Find the nearest triangle at every pixel centre; for gradients see `paint`, `interpolate` and `antialias`.
 
     Corners are snapped to 1/1024 pixel and pixels on an edge follow the top-left rule, so triangles that share an edge
     cover each pixel along it exactly once. Results do not depend on the machine's load or number of threads; where two
@@ -90,7 +92,9 @@ def rasterize(
         case other:
             raise InputError(f"There is no rasterizer backend {other!r}; choose 'numba', 'triton' or 'reference'.")
     parts = seen.face_ids, seen.barycentric, seen.depth
-    return Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
+    found = Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
+    promise(found.face_ids, len(faces))
+    return found
 
 
 def warmup() -> None:
@@ -103,6 +107,7 @@ def warmup() -> None:
         for channels in (3, 1):
             image = interpolate(points[:, :channels], faces, seen, points=points)
             antialias(image, points, faces, seen).sum().backward()
+            paint(points[:, :channels], points, faces, seen).sum().backward()
 
 
 def _default_backend(points: Tensor) -> Backend:
@@ -130,8 +135,8 @@ def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) ->
         raise InputError(f"rasterize() takes up to {MOST_FACES:,} faces, got {len(faces):,}; draw the mesh in parts.")
     check_faces(faces)
     check_size("rasterize()", size)
-    low, high = map(int, faces.aminmax()) if len(faces) else (0, -1)
-    if low < 0 or high >= points.shape[-2]:
+    if not names_only(faces, points.shape[-2]):
+        low, high = bounds(faces)
         raise InputError(
             f"faces name points {low} to {high}, but there are {points.shape[-2]} points from 0 on; "
             "the faces belong to another mesh."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.chain import to_points
+from flamehead.raster._cpu.chain import hand_down
 from flamehead.raster._cpu.lanes import (
     FEW,
     bits,
@@ -28,6 +28,9 @@ __all__ = ["arrange", "collect_faces", "paint"]
 
 _ROWS = 64
 """Rows whose sums are taken in float32, before they are added to sums in float64."""
+
+_FACE_BLOCKS = 8
+"""Blocks of pixels that take as long as what is done once for a face."""
 
 _REACH = 2.0**-9
 """Pixels: the rasterizer moves corners by less, onto its grid of 1/1024."""
@@ -65,6 +68,8 @@ def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
 def arrange(seen, width, height, perspective, points, faces):
     """Faces that are seen, and where: first and last column and row; ordered by first row, so that memory is near.
 
+    The third array says how much work lies before each face, in blocks of pixels; its last number is all of it.
+
     Left out are faces with a corner behind the camera, and those whose corners lie outside the picture.
     """
     listed, boxes = np.empty(seen.shape[0], np.int64), np.empty((seen.shape[0], 4), np.int64)
@@ -89,14 +94,17 @@ def arrange(seen, width, height, perspective, points, faces):
             found += 1
     for row in range(height):
         starts[row + 1] += starts[row]
-    chosen, ordered = np.empty(found, np.int64), np.empty((found, 4), np.int64)
+    chosen, ordered, before = np.empty(found, np.int64), np.empty((found, 4), np.int64), np.zeros(found + 1, np.int64)
     for n in range(found):
         place = starts[boxes[n, 2]]
         starts[boxes[n, 2]] += 1
         chosen[place] = listed[n]
         for side in range(4):
             ordered[place, side] = boxes[n, side]
-    return chosen, ordered
+    for n in range(found):
+        blocks = (ordered[n, 1] - ordered[n, 0] + FEW) // FEW * (ordered[n, 3] - ordered[n, 2] + 1)
+        before[n + 1] = before[n] + blocks + _FACE_BLOCKS
+    return chosen, ordered, before
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -114,18 +122,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
         for begin in range(boxes[n, 2], boxes[n, 3] + 1, _ROWS):
             box = boxes[n, 0], boxes[n, 1], begin, min(begin + _ROWS, boxes[n, 3] + 1)
             pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
-        for c in range(3):
-            sums[i, c] += row[c]
-            sums[j, c] += row[3 + c]
-            sums[k, c] += row[6 + c]
-        if with_points:
-            j0, k0 = np.float64(values[j, 0] - values[i, 0]), np.float64(values[k, 0] - values[i, 0])
-            j1, k1 = np.float64(values[j, 1] - values[i, 1]), np.float64(values[k, 1] - values[i, 1])
-            j2, k2 = np.float64(values[j, 2] - values[i, 2]), np.float64(values[k, 2] - values[i, 2])
-            one = row[0] * j0 + row[1] * j1 + row[2] * j2, row[0] * k0 + row[1] * k1 + row[2] * k2, row[9]
-            two = row[3] * j0 + row[4] * j1 + row[5] * j2, row[3] * k0 + row[4] * k1 + row[5] * k2, row[10]
-            three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
-            to_points(face, one, two, three, faces, 3, points, perspective, sums)
+        hand_down(face, row, perspective, with_points, points, values, faces, sums)
     found[0] = pixels
 
 

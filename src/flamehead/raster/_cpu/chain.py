@@ -10,7 +10,25 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.raster._grid import SUBPIXEL
 
-__all__ = ["to_points"]
+__all__ = ["hand_down", "to_points"]
+
+
+@compiled(nogil=True, error_model="numpy")
+def hand_down(face, row, perspective, with_points, points, values, faces, sums):
+    """Add a face's sums for three channels to its corners, see `blocks`: values to columns 0 to 2, positions after."""
+    i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+    for c in range(3):
+        sums[i, c] += row[c]
+        sums[j, c] += row[3 + c]
+        sums[k, c] += row[6 + c]
+    if with_points:
+        j0, k0 = np.float64(values[j, 0] - values[i, 0]), np.float64(values[k, 0] - values[i, 0])
+        j1, k1 = np.float64(values[j, 1] - values[i, 1]), np.float64(values[k, 1] - values[i, 1])
+        j2, k2 = np.float64(values[j, 2] - values[i, 2]), np.float64(values[k, 2] - values[i, 2])
+        one = row[0] * j0 + row[1] * j1 + row[2] * j2, row[0] * k0 + row[1] * k1 + row[2] * k2, row[9]
+        two = row[3] * j0 + row[4] * j1 + row[5] * j2, row[3] * k0 + row[4] * k1 + row[5] * k2, row[10]
+        three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
+        to_points(face, one, two, three, faces, 3, points, perspective, sums)
 
 
 @compiled(nogil=True, error_model="numpy")

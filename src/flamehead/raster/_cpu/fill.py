@@ -18,13 +18,10 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.lanes import LANES, copy_lanes, copy_lanes_as_int
 from flamehead.raster._grid import HALF, SUBPIXEL
 
-__all__ = ["BLOCK", "BINS", "fill", "prepare"]
+__all__ = ["BLOCK", "fill", "prepare"]
 
 BLOCK = 4 * LANES
 """Numbers in a block."""
-
-BINS = 64
-"""Strips of the picture whose vertices are counted, to share its rows fairly among threads."""
 
 _SMALL = 80.0
 """Pixels: `_SMALL * SUBPIXEL * (_SMALL + LANES) * 2 < 2**24`."""
@@ -34,26 +31,80 @@ _BARELY = 1e-300
 
 
 @compiled(nogil=True, error_model="numpy")
-def prepare(points, height, perspective, corners, counts):
-    """Corners on the grid, with their key and weight: 1/z, or -z and 1 in a parallel projection; vertices per strip."""
+def prepare(points, faces, width, height, rows, cull, perspective, near):
+    """Corners on the grid, with their key and weight: 1/z, or -z and 1 in a parallel projection; and `_list`."""
+    corners = np.empty((points.shape[0], 4))
     for v in range(points.shape[0]):
         z = np.float64(points[v, 2])
         corners[v, 0] = np.floor(np.float64(points[v, 0]) * SUBPIXEL + 0.5)
         corners[v, 1] = np.floor(np.float64(points[v, 1]) * SUBPIXEL + 0.5)
         corners[v, 2] = 1.0 / z if perspective else -z
         corners[v, 3] = 1.0 / z if perspective else 1.0
-        strip = points[v, 1] * (np.float32(BINS) / np.float32(height))
-        if 0.0 <= strip < BINS:
-            counts[np.int64(strip)] += 1
+    starts, listed = _list(points, corners, faces, width, height, rows, cull, perspective, near)
+    return corners, starts, listed
 
 
 @compiled(nogil=True, error_model="numpy")
-def fill(points, corners, faces, width, first, last, cull, perspective, near, picture, ids, barycentric, depth):
-    """Rows `first` to `last - 1` of the picture; outputs are the flat arrays of the whole one, barycentrics planar."""
+def fill(from_strip, to_strip, corners, starts, listed, points, faces, width, height, rows, cull, perspective, near,
+         picture, ids, barycentric, depth):  # fmt: skip
+    """Some of the strips of `rows` rows; outputs are the flat arrays of the whole picture, barycentrics planar.
+
+    `picture` has room for a strip, which stays in the core's own cache from the first triangle to the last, so that
+    only the outputs go to memory.
+    """
     blocks = (width + LANES - 1) // LANES
-    _clear(picture[: (last - first) * blocks * BLOCK], np.float32(0.0 if perspective else -np.inf))
-    _fill_small(points, corners, faces, width, first, last, cull, perspective, near, picture)
-    _resolve(picture, width, first, last, perspective, ids, barycentric, depth)
+    for strip in range(from_strip, to_strip):
+        first, last = strip * rows, min(strip * rows + rows, height)
+        _clear(picture[: (last - first) * blocks * BLOCK], np.float32(0.0 if perspective else -np.inf))
+        here = listed[starts[strip] : starts[strip + 1]]
+        _fill_small(points, corners, faces, here, width, first, last, cull, perspective, near, picture)
+        _resolve(picture, width, first, last, perspective, ids, barycentric, depth)
+
+
+@compiled(nogil=True, error_model="numpy")
+def _list(points, corners, faces, width, height, rows, cull, perspective, near):
+    """Which faces each strip has to visit, in their order: where its list starts, and the lists."""
+    strips = (height + rows - 1) // rows
+    if strips == 1:
+        return np.array([0, faces.shape[0]]), np.arange(faces.shape[0], dtype=np.int32)
+    drawn = np.empty(faces.shape[0], np.int32)
+    upper, lower = np.empty_like(drawn), np.empty_like(drawn)
+    # Only to be fast: what is listed is asked again, with the numbers that its pixels come from.
+    low, high, scale = HALF, (height - 1) * SUBPIXEL + HALF, 1.0 / (rows * SUBPIXEL)
+    right = (width - 1) * SUBPIXEL + HALF
+    all_far, count = not perspective, 0
+    if perspective:
+        behind = 0
+        for v in range(points.shape[0]):
+            behind += not points[v, 2] > near
+        all_far = behind == 0
+    for face in range(faces.shape[0]):
+        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+        x0, x1, x2 = corners[i, 0], corners[j, 0], corners[k, 0]
+        y0, y1, y2 = corners[i, 1], corners[j, 1], corners[k, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        top, bottom = max(min(y0, y1, y2), low), min(max(y0, y1, y2), high)
+        here = (max(x0, x1, x2) >= HALF) & (min(x0, x1, x2) <= right) & (top <= bottom)
+        here &= (area < 0.0) | ((area > 0.0) & (not cull))
+        # Of those that cross the near plane nothing is known yet.
+        far = all_far or ((points[i, 2] > near) & (points[j, 2] > near) & (points[k, 2] > near))
+        # No branches, which would be guessed wrong half the time: the next face writes over one that is not drawn.
+        drawn[count] = face
+        upper[count] = np.int32((top - low) * scale) if here & far else 0
+        lower[count] = np.int32((bottom - low) * scale) if here & far else strips - 1
+        count += np.int64(here | (not far))
+    starts = np.zeros(strips + 1, np.int64)
+    for n in range(count):
+        for strip in range(upper[n], lower[n] + 1):
+            starts[strip + 1] += 1
+    for strip in range(strips):
+        starts[strip + 1] += starts[strip]
+    places, listed = starts[:-1].copy(), np.empty(starts[strips], np.int32)
+    for n in range(count):
+        for strip in range(upper[n], lower[n] + 1):
+            listed[places[strip]] = drawn[n]
+            places[strip] += 1
+    return starts, listed
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -73,10 +124,10 @@ def _least(slope_x, slope_y, least):
 
 
 @compiled(nogil=True, error_model="numpy")
-def _fill_small(points, corners, faces, width, first, last, cull, perspective, near, picture):
-    """Visit all triangles; the large ones and those that cross the near plane are handed on."""
+def _fill_small(points, corners, faces, listed, width, first, last, cull, perspective, near, picture):
+    """Visit the triangles of a list; the large ones and those that cross the near plane are handed on."""
     blocks = (width + LANES - 1) // LANES
-    for face in range(faces.shape[0]):
+    for face in listed:
         i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
         x0, x1, x2 = corners[i, 0], corners[j, 0], corners[k, 0]
         y0, y1, y2 = corners[i, 1], corners[j, 1], corners[k, 1]

@@ -9,8 +9,10 @@ registers along a run of pixels that show one face.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +22,12 @@ from torch import Tensor
 from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
+from flamehead.raster._cpu.blends import blend_backward, collect_blends
 from flamehead.raster._cpu.chain import to_points
 from flamehead.raster._cpu.lanes import FEW
 from flamehead.raster._threads import ranges, run, threads_for
 
-__all__ = ["Seen", "interpolate", "interpolate_backward"]
+__all__ = ["Blends", "Seen", "interpolate", "interpolate_backward"]
 
 _UNITS = 16
 """Bands in all pictures of a batch together, at most; a larger batch has one for each picture."""
@@ -32,8 +35,8 @@ _UNITS = 16
 _BAND = 1 << 16
 """Pixels in a band, at least."""
 
-_LISTS = 4
-"""Bands of faces in a picture, at most; each has sums for all vertices."""
+_LISTS, _LISTED = 5, 1 << 14
+"""Lists of faces in a picture, at most, and their pixels, at least; each list has sums for all vertices."""
 
 _FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
 """What three channels of a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
@@ -45,6 +48,34 @@ class Seen:
 
     faces: Bool[np.ndarray, "B F"]
     pixels: int
+    places: list[tuple[np.ndarray, np.ndarray, np.ndarray] | None] = field(default_factory=list)
+    """What `blocks.arrange` makes of every picture, where somebody had time for it."""
+
+    def arrange(
+        self, n: int, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Faces and boxes of a picture, and the work before each."""
+        found = self.places[n] if self.places else None
+        return found or blocks.arrange(self.faces[n], width, height, perspective, points, faces)
+
+    def arrange_early(
+        self, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
+    ) -> list[Callable[[], None]]:
+        """Jobs that fill `places`, for points of every picture."""
+        self.places[:] = [None] * len(self.faces)
+
+        def one(n: int) -> None:
+            self.places[n] = blocks.arrange(self.faces[n], width, height, perspective, points[n], faces)
+
+        return [partial(one, n) for n in range(len(self.faces))]
+
+
+class Blends(NamedTuple):
+    """How pairs of pixels of one picture were mixed, see `raster._silhouette.Pairs`, and by how much they differed."""
+
+    numbers: Int[np.ndarray, "N 5"]
+    values: Float[np.ndarray, "N 4"]
+    differences: Float[np.ndarray, "N C"]
 
 
 def interpolate(
@@ -54,33 +85,38 @@ def interpolate(
     barycentric: Float[Tensor, "B 3 P"],
     *,
     threads: int | None,
+    first: Sequence[Callable[[], None]] = (),
 ) -> tuple[Float[Tensor, "B P C"], Seen | None]:
-    """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous."""
+    """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous.
+
+    `first` are jobs of the caller, done on the same threads before and beside these.
+    """
     size, pixels = face_ids.shape
     out = empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
     workers = threads_for(_work(out) * _FORWARD_SECONDS, threads)
     values, *arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
     if attributes.shape[2] == 3 and out.dtype == torch.float32 and pixels >= FEW:
-        return out, _paint(values, *arrays, workers=workers)
+        jobs, seen = _paint(values, *arrays, workers=workers)
+        run([*first, *jobs], workers)
+        return out, seen()
     bands = _bands(size, pixels)
-    run(ranges(_spread, size * bands, workers, bands, values, *arrays), workers)
+    run([*first, *ranges(_spread, size * bands, workers, bands, values, *arrays)], workers)
     return out, None
 
 
 def _paint(
     values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, *, workers: int
-) -> Seen:
+) -> tuple[list[Callable[[], None]], Callable[[], Seen]]:
     size, pixels = ids.shape
     seen, jobs = np.zeros((size, len(faces)), dtype=np.bool_), []
-    parts = max(1, min(-(-workers // max(1, size)), pixels // FEW))
+    parts = max(1, min(-(-2 * workers // max(1, size)), pixels // FEW)) if workers > 1 else 1
     counts = np.zeros((size * parts, 1), dtype=np.int64)
     for n in range(size):
         arrays = values[n if len(values) > 1 else 0], faces, ids[n], barycentric[n].reshape(-1), out[n].reshape(-1)
         for part in range(parts):
             ends = pixels * part // parts, pixels * (part + 1) // parts
             jobs.append(partial(blocks.paint, *ends, *arrays, seen[n], counts[n * parts + part]))
-    run(jobs, workers)
-    return Seen(seen, int(counts.sum()))
+    return jobs, lambda: Seen(seen, int(counts.sum()))
 
 
 def interpolate_backward(
@@ -96,8 +132,12 @@ def interpolate_backward(
     width: int,
     perspective: bool,
     threads: int | None,
+    blends: Sequence[Blends] | None = None,
 ) -> tuple[Float[Tensor, "A V C"], Float[Tensor, "Q V 3"] | None]:
-    """Gradients with respect to attributes, and to points where that is wanted; everything contiguous."""
+    """Gradients with respect to attributes, and to points where that is wanted; everything contiguous.
+
+    With `blends`, one for each picture, the gradient is that of the blended picture, and points are moved by it too.
+    """
     size, rows, channels = len(face_ids), *attributes.shape[1:]
     by_values, by_points = empty_like(attributes), empty_like(points) if to_points and points is not None else None
     corners = np.empty((1, 0, 3), np.float32) if points is None else points.detach().float().numpy()
@@ -106,19 +146,34 @@ def interpolate_backward(
     bands, columns = _bands(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
     results: list[tuple[int, Tensor | None]] = [(0, by_values), (channels, by_points)]
     if seen is not None and points is not None and gradient.dtype == torch.float32:
-        few = min(bands, _LISTS)
+        few = max(1, min(_LISTS, face_ids.shape[1] // _LISTED, _UNITS // max(1, size)))
+        tables = few + (blends is not None)
         # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
-        sums = empty(size * few, rows, columns, dtype=torch.float32).numpy()
-        if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers) == seen.pixels:
-            _hand_out(sums, size, few, results)
+        sums = empty(size * tables, rows, columns, dtype=torch.float32).numpy()
+        if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers, blends) == seen.pixels:
+            _hand_out(sums, size, tables, results)
             return by_values, by_points
         # Some face is not where its corners are: one of them is behind the camera, or the points are others.
+    moved = None
+    if blends is not None:
+        gradient, moved = _unblend(gradient, blends, rows)
+        arrays = gradient.numpy(), *arrays[1:]
     sums = empty(size * bands, rows, columns, dtype=torch.float64).numpy()
     table = min(len(faces), -(-face_ids.shape[1] // bands)), 3 * channels + 3
     common = bands, perspective, corners, *arrays, sums
     run(ranges(_collect_with_scratch, size * bands, workers, table, common), workers)
     _hand_out(sums, size, bands, results)
+    if moved is not None and by_points is not None:
+        by_points += moved if len(by_points) == size else moved.sum(0, keepdim=True)
     return by_values, by_points
+
+
+def _unblend(gradient: Tensor, blends: Sequence[Blends], rows: int) -> tuple[Tensor, Tensor]:
+    """Gradients before the blend, of picture and points."""
+    before, moved = empty_like(gradient).copy_(gradient), gradient.new_zeros(len(gradient), rows, 3).double()
+    for n, each in enumerate(blends):
+        blend_backward(gradient[n].numpy(), *each, before[n].numpy(), moved[n].numpy())
+    return before, moved
 
 
 def _collect_listed(
@@ -130,17 +185,23 @@ def _collect_listed(
     arrays: tuple[np.ndarray, ...],
     sums: np.ndarray,
     workers: int,
+    blends: Sequence[Blends] | None,
 ) -> int:
-    """Sums by faces, a list of them for each band; returns how many pixels were found."""
+    """Sums by faces, a list of them for each band, and of blends where there are any; how many pixels were found."""
     gradient, values, faces, ids, barycentric = arrays
     found, jobs = np.zeros((len(sums), 1), dtype=np.int64), []
+    tables = bands + (blends is not None)
     for n in range(len(ids)):
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
         height = len(ids[n]) // width
-        chosen, boxes = blocks.arrange(seen.faces[n], width, height, perspective, corners, faces)
+        chosen, boxes, before = seen.arrange(n, width, height, perspective, corners, faces)
         flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
+        if blends is not None:
+            common = perspective, corners, *flat, *blends[n], sums[n * tables + bands]
+            jobs.append(partial(collect_blends, *common))
+        ends = np.searchsorted(before, [before[-1] * band // bands for band in range(bands + 1)]).tolist()
         for band in range(bands):
-            part, unit = slice(len(chosen) * band // bands, len(chosen) * (band + 1) // bands), n * bands + band
+            part, unit = slice(ends[band], ends[band + 1]), n * tables + band
             listed, kept = (chosen[part], boxes[part]), (sums[unit], found[unit])
             jobs.append(partial(blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
     run(jobs, workers)

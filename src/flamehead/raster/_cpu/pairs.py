@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -15,9 +16,9 @@ from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges
 
-__all__ = ["find_pairs"]
+__all__ = ["SECONDS", "Search", "find_pairs"]
 
-_SECONDS = 0.5e-3
+SECONDS = 0.5e-3
 """What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
 
 
@@ -32,14 +33,37 @@ def find_pairs(
 ) -> list[Pairs]:
     """See `flamehead.raster.antialias.silhouette_pairs`; float32 points and depth, int32 faces."""
     size = len(face_ids)
-    workers = threads_for(size * _SECONDS, threads)
-    parts = -(-workers // max(1, size))
-    pictures = [_Picture(*each, edges, perspective) for each in zip(points, face_ids, depth, strict=True)]
-    # Edges are walked in parts where there are fewer pictures than threads.
-    run([partial(picture.prepare, parts) for picture in pictures], workers)
-    run([job for picture in pictures for job in picture.jobs], workers)
-    run([picture.finish for picture in pictures], workers)
-    return [picture.pairs for picture in pictures]
+    workers = threads_for(size * SECONDS, threads)
+    search = Search(points, edges, face_ids, depth, perspective=perspective, workers=workers)
+    run(search.first, workers)
+    return search.pairs()
+
+
+class Search:
+    """`find_pairs` for callers that have other work to share among the same threads."""
+
+    def __init__(
+        self,
+        points: Float[np.ndarray, "B V 3"],
+        edges: Edges,
+        face_ids: Int[np.ndarray, "B H W"],
+        depth: Float[np.ndarray, "B H W"],
+        *,
+        perspective: bool,
+        workers: int,
+    ) -> None:
+        scenes = zip(points, face_ids, depth, strict=True)
+        self._pictures, self._workers = [_Picture(*each, edges, perspective) for each in scenes], workers
+        # Edges are walked in parts where there are fewer pictures than threads; smaller ones, to share them evenly.
+        parts = -(-workers // max(1, len(self._pictures))) * (2 if workers > 1 else 1)
+        self.first = [partial(picture.prepare, parts) for picture in self._pictures]
+        """Jobs that must be done before `pairs` is called."""
+
+    def pairs(self, more: Sequence[Callable[[], None]] = ()) -> list[Pairs]:
+        """What is found, by so many threads; they do more jobs beside it."""
+        run([*(job for picture in self._pictures for job in picture.jobs), *more], self._workers)
+        run([picture.finish for picture in self._pictures], self._workers)
+        return [picture.pairs for picture in self._pictures]
 
 
 class _Picture:
@@ -57,7 +81,7 @@ class _Picture:
     def prepare(self, parts: int) -> None:
         e, (height, width) = self.edges, self.face_ids.shape
         corners, sides, chosen, inside, before = silhouettes(
-            self.points, e.vertices, e.half_edges, e.starts, e.faces, self.perspective, height, width
+            self.points, e.vertices, e.sides, e.half_edges, e.starts, e.faces, self.perspective, height, width
         )
         most = max(1, int(before[-1]))
         self.numbers = empty(most, 5, dtype=torch.int32).numpy()
@@ -73,9 +97,4 @@ class _Picture:
 
     def finish(self) -> None:
         """Keep the nearest pair wherever several are the same."""
-        filled = zip(self.firsts.tolist(), self.counts[:, 0].tolist(), strict=False)
-        chosen = np.concatenate([np.arange(first, first + count) for first, count in filled])
-        numbers = empty(len(chosen), 5, dtype=torch.int32).numpy()
-        values = empty(len(chosen), 4, dtype=torch.float64).numpy()
-        kept = nearest(self.numbers, self.values, self.depths[:, 0], chosen, numbers, values)
-        self.pairs = Pairs(numbers[:kept], values[:kept])
+        self.pairs = Pairs(*nearest(self.numbers, self.values, self.depths[:, 0], self.firsts, self.counts))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,20 +11,21 @@ from torch import Tensor
 
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.fill import BINS, BLOCK, fill, prepare
+from flamehead.raster._cpu.fill import BLOCK, fill, prepare
 from flamehead.raster._cpu.lanes import LANES
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["gather", "rasterize"]
 
-_MOST_SCRATCH = 2**21
-"""Numbers in a thread's working memory, 8 MiB: taller pictures are done in several strips."""
+_MOST_SCRATCH = 2**18
+"""Numbers in a thread's working memory, 1 MiB: about what a core's own cache holds."""
+
+_STRIPS = 2
+"""Strips for every thread that works on a picture: heads are not in the middle, and processors not equally fast."""
 
 _FACE_SECONDS, _PIXEL_SECONDS = 4e-8, 1.5e-9
 """What a triangle and a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
-
-_own = threading.local()
 
 
 def rasterize(
@@ -46,55 +45,38 @@ def rasterize(
     barycentric, depth = (empty(batch, n * pixels, dtype=torch.float32) for n in (3, 1))
     workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)
     share = max(1, workers // batch) if batch else 1
+    strips, rows = _cut(size, share)
+    row = (width + LANES - 1) // LANES * BLOCK
     triangles, jobs = faces.numpy(), []
     for n, each in enumerate(points.numpy()):
-        corners, counts = np.empty((len(each), 4)), np.zeros(BINS, dtype=np.int64)
-        prepare(each, height, perspective, corners, counts)
+        view = each, triangles, width, height, rows, cull, perspective, near
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
-        for first, last in _strips(counts, size, share):
-            job = partial(_fill, each, corners, triangles, width, first, last, cull, perspective, near, outputs)
-            jobs.append(job)
+        if share == 1:
+            jobs.append(partial(_whole, rows * row, view, outputs))
+        else:
+            lists = prepare(*view)
+            jobs += [partial(_some, strip, rows * row, lists, view, outputs) for strip in range(strips)]
     run(jobs, workers)
     planes = barycentric.view(batch, 3, height, width)
     return Fragments(ids.view(batch, height, width), planes.movedim(1, -1), depth.view(batch, height, width))
 
 
-def _fill(
-    points: np.ndarray,
-    corners: np.ndarray,
-    triangles: np.ndarray,
-    width: int,
-    first: int,
-    last: int,
-    cull: bool,
-    perspective: bool,
-    near: float,
-    outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
-    needed = (last - first) * ((width + LANES - 1) // LANES) * BLOCK
-    # Kept from call to call: fresh memory costs more to touch than the triangles do.
-    scratch = getattr(_own, "scratch", None)
-    if scratch is None or len(scratch) < needed:
-        scratch = _own.scratch = np.empty(needed, dtype=np.float32)
-    fill(points, corners, triangles, width, first, last, cull, perspective, near, scratch, *outputs)
-
-
-def _strips(counts: np.ndarray, size: tuple[int, int], share: int) -> list[tuple[int, int]]:
-    """Cut the rows into `share` strips of like work, and those further into ones that fit the working memory."""
+def _cut(size: tuple[int, int], share: int) -> tuple[int, int]:
+    """How many strips a picture has, and how many rows a strip: threads take the next one when they are ready."""
     width, height = size
     most = max(1, _MOST_SCRATCH // ((width + LANES - 1) // LANES * BLOCK))
-    ends = [0, height]
-    if share > 1:
-        # Rows cost something even where they are empty.
-        work = np.cumsum(np.concatenate([[0.0], counts + counts.sum() / len(counts) + 1.0]))
-        cuts = np.interp(work[-1] * np.arange(1, share) / share, work, np.linspace(0, height, len(work)))
-        ends = [0, *np.rint(cuts).astype(int).tolist(), height]
-    strips = []
-    for first, last in pairwise(ends):
-        parts = max(1, -(-(last - first) // most))
-        edges = [first + (last - first) * part // parts for part in range(parts + 1)]
-        strips += [(a, b) for a, b in pairwise(edges) if a < b]
-    return strips
+    strips = max(-(-height // most), min(height, 0 if share == 1 else _STRIPS * share))
+    rows = -(-height // strips)
+    return -(-height // rows), rows
+
+
+def _whole(room: int, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    lists = prepare(*view)
+    fill(0, len(lists[1]) - 1, *lists, *view, empty(room, dtype=torch.float32).numpy(), *outputs)
+
+
+def _some(strip: int, room: int, lists: tuple, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    fill(strip, strip + 1, *lists, *view, empty(room, dtype=torch.float32).numpy(), *outputs)
 
 
 def gather(

@@ -11,11 +11,11 @@ import numpy as np
 from flamehead.raster._compile import compiled
 from flamehead.raster._grid import HALF, SUBPIXEL
 
-__all__ = ["blend", "blend_backward", "cross", "nearest", "silhouettes"]
+__all__ = ["cross", "nearest", "silhouettes"]
 
 
 @compiled(nogil=True)
-def silhouettes(points, vertices, half_edges, starts, faces, perspective, height, width):
+def silhouettes(points, vertices, neighbours, half_edges, starts, faces, perspective, height, width):
     """The silhouettes of one picture.
 
     Returns:
@@ -23,8 +23,8 @@ def silhouettes(points, vertices, half_edges, starts, faces, perspective, height
         (N + 1) how many lines are crossed at most by the edges before each.
     """
     corners, sides = _corners(points), _sides(points, faces, perspective)
-    chosen, inside, before = _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective,
-                                          height, width)  # fmt: skip
+    chosen, inside, before = _silhouettes(points, corners, vertices, neighbours, half_edges, starts, faces, sides,
+                                          perspective, height, width)  # fmt: skip
     return corners, sides, chosen, inside, before
 
 
@@ -95,41 +95,6 @@ def cross(begin, end, points, corners, sides, chosen, inside, vertices, half_edg
 
 
 @compiled(nogil=True)
-def blend(image, numbers, values, out, differences):
-    """Mix pairs into `out`, a copy of `image` (P, C), and keep what the backward pass needs."""
-    for n in range(numbers.shape[0]):
-        t, weight = values[n, 0], values[n, 1]
-        to, source = (numbers[n, 0], numbers[n, 1]) if t < 0.5 else (numbers[n, 1], numbers[n, 0])
-        share = weight * abs(t - 0.5)
-        for channel in range(image.shape[1]):
-            difference = image[source, channel] - image[to, channel]
-            differences[n, channel] = difference
-            out[to, channel] += share * difference
-
-
-@compiled(nogil=True)
-def blend_backward(gradient, numbers, values, differences, by_image, by_points):
-    """Add to `by_image`, a copy of `gradient` (P, C), and to `by_points` (V, 3)."""
-    for n in range(numbers.shape[0]):
-        t, weight, place, slope = values[n, 0], values[n, 1], values[n, 2], values[n, 3]
-        to, source, sign = numbers[n, 0], numbers[n, 1], -1.0
-        if t >= 0.5:
-            to, source, sign = numbers[n, 1], numbers[n, 0], 1.0
-        share, total = weight * abs(t - 0.5), 0.0
-        for channel in range(gradient.shape[1]):
-            g = gradient[to, channel]
-            total += g * differences[n, channel]
-            by_image[to, channel] -= share * g
-            by_image[source, channel] += share * g
-        total *= sign * weight
-        axis, low, high = numbers[n, 2], numbers[n, 3], numbers[n, 4]
-        by_points[low, axis] += total * (1.0 - place)
-        by_points[high, axis] += total * place
-        by_points[low, 1 - axis] -= total * (1.0 - place) * slope
-        by_points[high, 1 - axis] -= total * place * slope
-
-
-@compiled(nogil=True)
 def _corners(points):
     """Corners on the rasterizer's grid."""
     corners = np.empty((points.shape[0], 2))
@@ -157,12 +122,16 @@ def _sides(points, faces, perspective):
 
 
 @compiled(nogil=True)
-def _silhouettes(points, corners, vertices, half_edges, starts, faces, sides, perspective, height, width):
+def _silhouettes(points, corners, vertices, neighbours, half_edges, starts, faces, sides, perspective, height, width):
     """Edges with faces on one side only, that side seen from the first vertex to the second, and sums of lines."""
     chosen, inside = np.empty(vertices.shape[0], np.int32), np.empty(vertices.shape[0], np.int8)
     before = np.zeros(vertices.shape[0] + 1, np.int64)
     found = 0
     for edge in range(vertices.shape[0]):
+        one, other = neighbours[edge, 0], neighbours[edge, 1]
+        if one >= 0 and sides[one] == sides[other]:
+            # Nearly all edges: inside a surface, whose faces here show the same side, or none.
+            continue
         side, mixed = 0, False
         for n in range(starts[edge], starts[edge + 1]):
             one = sides[_face(half_edges[n])] * _direction(faces, half_edges[n], vertices[edge, 0])
@@ -286,33 +255,37 @@ def _across(half, faces, sides, half_edges, starts, face_edges):
 
 
 @compiled(nogil=True)
-def nearest(numbers, values, depths, chosen, kept_numbers, kept_values):
+def nearest(numbers, values, depths, firsts, counts):
     """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses.
 
-    `chosen` says which rows there are; returns how many are kept.
+    Rows come in parts: `counts[n, 0]` of them from `firsts[n]` on. Returns the numbers and values that are kept.
     """
-    size = 16
-    while size < 2 * len(chosen):
+    total, size = counts[:, 0].sum(), 16
+    while size < 2 * total:
         size *= 2
-    mask, table, slots = np.uint64(size - 1), np.full(size, -1, np.int32), np.empty(len(chosen), np.uint32)
-    for place in range(len(chosen)):
-        n = chosen[place]
-        # Knuth's multiplicative hash of pixel and axis.
-        slot = np.uint64(2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * np.uint64(2654435761) & mask
-        while table[slot] >= 0 and (
-            numbers[table[slot], 0] != numbers[n, 0] or numbers[table[slot], 2] != numbers[n, 2]
-        ):
-            slot = (slot + np.uint64(1)) & mask
-        if table[slot] < 0 or depths[n] < depths[table[slot]]:
-            table[slot] = n
-        slots[place] = slot
-    kept = 0
-    for place in range(len(chosen)):
-        n = chosen[place]
-        if table[slots[place]] == n:
-            for column in range(5):
-                kept_numbers[kept, column] = numbers[n, column]
-            for column in range(4):
-                kept_values[kept, column] = values[n, column]
-            kept += 1
-    return kept
+    mask, table, slots = np.uint64(size - 1), np.full(size, -1, np.int32), np.empty(total, np.uint32)
+    place = 0
+    for part in range(counts.shape[0]):
+        for n in range(firsts[part], firsts[part] + counts[part, 0]):
+            # Knuth's multiplicative hash of pixel and axis.
+            slot = np.uint64(2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * np.uint64(2654435761) & mask
+            while table[slot] >= 0 and (
+                numbers[table[slot], 0] != numbers[n, 0] or numbers[table[slot], 2] != numbers[n, 2]
+            ):
+                slot = (slot + np.uint64(1)) & mask
+            if table[slot] < 0 or depths[n] < depths[table[slot]]:
+                table[slot] = n
+            slots[place] = slot
+            place += 1
+    kept_numbers, kept_values = np.empty((total, 5), np.int32), np.empty((total, 4))
+    place = kept = 0
+    for part in range(counts.shape[0]):
+        for n in range(firsts[part], firsts[part] + counts[part, 0]):
+            if table[slots[place]] == n:
+                for column in range(5):
+                    kept_numbers[kept, column] = numbers[n, column]
+                for column in range(4):
+                    kept_values[kept, column] = values[n, column]
+                kept += 1
+            place += 1
+    return kept_numbers[:kept], kept_values[:kept]

@@ -1,0 +1,120 @@
+"""Mixing the colours of pixel pairs in numba, and its derivatives; pairs are those of `raster._silhouette.Pairs`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.chain import hand_down
+
+__all__ = ["blend", "blend_backward", "blend_in_place", "collect_blends"]
+
+
+@compiled(nogil=True)
+def blend(image, numbers, values, out, differences):
+    """Mix pairs into `out`, a copy of `image` (P, C), and keep what the backward pass needs."""
+    for n in range(numbers.shape[0]):
+        to, source = _to_and_source(numbers, values, n)
+        share = values[n, 1] * abs(values[n, 0] - 0.5)
+        for channel in range(image.shape[1]):
+            difference = image[source, channel] - image[to, channel]
+            differences[n, channel] = difference
+            out[to, channel] += share * difference
+
+
+@compiled(nogil=True)
+def blend_backward(gradient, numbers, values, differences, by_image, by_points):
+    """Add to `by_image`, a copy of `gradient` (P, C), and to `by_points` (V, 3)."""
+    for n in range(numbers.shape[0]):
+        to, source = _to_and_source(numbers, values, n)
+        share, total = values[n, 1] * abs(values[n, 0] - 0.5), 0.0
+        for channel in range(gradient.shape[1]):
+            g = gradient[to, channel]
+            total += g * differences[n, channel]
+            by_image[to, channel] -= share * g
+            by_image[source, channel] += share * g
+        total *= values[n, 1] if values[n, 0] >= 0.5 else -values[n, 1]
+        _move(numbers[n], values[n], total, 0, by_points)
+
+
+@compiled(nogil=True)
+def blend_in_place(image, numbers, values, differences):
+    """`blend` of an image that nobody else has: first all differences, then all changes."""
+    for n in range(numbers.shape[0]):
+        to, source = _to_and_source(numbers, values, n)
+        for channel in range(image.shape[1]):
+            differences[n, channel] = image[source, channel] - image[to, channel]
+    for n in range(numbers.shape[0]):
+        to, _ = _to_and_source(numbers, values, n)
+        share = values[n, 1] * abs(values[n, 0] - 0.5)
+        for channel in range(image.shape[1]):
+            image[to, channel] += share * differences[n, channel]
+
+
+@compiled(inline="always")
+def _to_and_source(numbers, values, n):
+    """Which pixel of a pair changes, and whose colour it takes."""
+    return (numbers[n, 0], numbers[n, 1]) if values[n, 0] < 0.5 else (numbers[n, 1], numbers[n, 0])
+
+
+@compiled(nogil=True, error_model="numpy")
+def collect_blends(perspective, points, gradient, colors, faces, ids, barycentric, numbers, values, differences, sums):
+    """What the blend adds to the gradients of vertices: sums (V, 3 or 6) of three colours, then of positions.
+
+    The gradient before the blend is that after it, but for two pixels of every pair. As the rest of the way back is
+    linear, those changes go it alone, and no picture is copied. `gradient` and `barycentric` (three planes) are flat.
+    Faces get a row of `table` when they are met first; rows are those of `blocks.collect_faces`.
+    """
+    with_points, plane, count = sums.shape[1] > 3, ids.shape[0], 0
+    most = min(2 * numbers.shape[0], faces.shape[0])
+    place, seen, table = np.full(faces.shape[0], -1, np.int32), np.empty(most, np.int32), np.zeros((most, 12))
+    sums[:] = 0.0
+    for n in range(numbers.shape[0]):
+        to, source = _to_and_source(numbers, values, n)
+        share, at = values[n, 1] * abs(values[n, 0] - 0.5), 3 * np.int64(to)
+        g0, g1, g2 = np.float64(gradient[at]), np.float64(gradient[at + 1]), np.float64(gradient[at + 2])
+        if with_points:
+            total = g0 * differences[n, 0] + g1 * differences[n, 1] + g2 * differences[n, 2]
+            total *= values[n, 1] if values[n, 0] >= 0.5 else -values[n, 1]
+            _move(numbers[n], values[n], total, 3, sums)
+        for pixel, part in ((to, -share), (source, share)):
+            face = ids[pixel]
+            if face < 0 or part == 0.0:
+                continue
+            if place[face] < 0:
+                place[face] = count
+                seen[count] = face
+                count += 1
+            u, v, w = barycentric[pixel], barycentric[pixel + plane], barycentric[pixel + 2 * plane]
+            _add(u, v, w, part * g0, part * g1, part * g2, face, colors, faces, table[place[face]])
+    for n in range(count):
+        hand_down(np.uint64(seen[n]), table[n], perspective, with_points, points, colors, faces, sums)
+
+
+@compiled(inline="always")
+def _add(u, v, w, g0, g1, g2, face, colors, faces, row):
+    """One pixel, with barycentrics u, v, w and gradient g."""
+    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+    along_j = along_k = 0.0
+    for c, g in ((0, g0), (1, g1), (2, g2)):
+        row[c] += u * g
+        row[3 + c] += v * g
+        row[6 + c] += w * g
+        # Values count from the first corner's, so that a large common offset cannot drown differences.
+        along_j += g * np.float64(colors[j, c] - colors[i, c])
+        along_k += g * np.float64(colors[k, c] - colors[i, c])
+    along = v * along_j + w * along_k
+    row[9] += u * along
+    row[10] += v * along
+    row[11] += w * along
+
+
+@compiled(inline="always")
+def _move(numbers, values, total, column, sums):
+    """Add what an edge's ends get, where the crossing's own gradient is `total`, to columns x and y."""
+    place, slope = values[2], values[3]
+    axis, low, high = numbers[2], numbers[3], numbers[4]
+    sums[low, column + axis] += total * (1.0 - place)
+    sums[high, column + axis] += total * place
+    sums[low, column + 1 - axis] -= total * (1.0 - place) * slope
+    sums[high, column + 1 - axis] -= total * place * slope

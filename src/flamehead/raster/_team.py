@@ -1,0 +1,144 @@
+"""The threads of torch's own OpenMP runtime, GNU libgomp, for jobs of ours.
+
+After a parallel operation torch's workers spin for milliseconds, waiting for the next one. A pool of our own would find
+the processors taken by them, or be woken on the very processor that its caller runs on; the team that spins is there at
+once. It is borrowed through the two calls that compilers emitted around a parallel region before GCC 4.9 and that
+libgomp keeps: one sends the workers off and returns, the other waits for them. In between, the caller works too, as
+plain Python, so an interruption (Ctrl-C) is raised there as in any other code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+__all__ = ["Team", "team"]
+
+T = TypeVar("T")
+
+_FOREIGN = "__kmpc_fork_call"
+"""A symbol of LLVM's and Intel's runtimes. They have the two calls as well, but nobody has tried them here."""
+
+_Body = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
+
+
+class Team:
+    """torch's workers."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._start, self._end, self._level = (
+            library.GOMP_parallel_start,
+            library.GOMP_parallel_end,
+            library.omp_get_level,
+        )
+        self._start.argtypes, self._start.restype = (_Body, ctypes.c_size_t, ctypes.c_uint), None
+        self._end.argtypes, self._end.restype = (), None
+        # One entry point for ever: machine code made for each call could be gone while a worker is still in it.
+        self._body = _Body(self._enter)
+        self._open: dict[int, _Work] = {}
+        self._numbers = count()
+
+    def serves(self, threads: int) -> bool:
+        """Whether so many threads are most of the team, in a thread that is not in a parallel region already.
+
+        A smaller team would make libgomp end the workers that are left out, and torch start them anew.
+        """
+        return threads <= torch.get_num_threads() <= 2 * threads and self._level() == 0
+
+    def run(self, jobs: Sequence[Callable[[], None]], threads: int) -> None:
+        """Every job on one of so many threads, this one among them; the first error is raised when all have ended."""
+        # The caller has a ticket of its own: the runtime may send no worker at all, or very late.
+        work, number = _Work(jobs, threads - 1), next(self._numbers)
+        self._open[number] = work
+        try:
+            self._start(self._body, number, torch.get_num_threads())
+            work.do()
+        except BaseException:
+            work.stop()
+            raise
+        finally:
+            # Interrupted before the start, there is no region to leave.
+            if self._level():
+                self._end()
+            del self._open[number]
+        if work.errors:
+            raise work.errors[0]
+
+    def _enter(self, number: int) -> None:
+        """What every worker runs; an error that left it would be printed and lost."""
+        work = self._open[number]
+        try:
+            if work.wants_another():
+                work.do(last_first=True)
+        except BaseException as error:
+            work.stop()
+            work.errors.append(error)
+
+
+class _Work:
+    """Jobs that several threads take from."""
+
+    def __init__(self, jobs: Sequence[Callable[[], None]], helpers: int) -> None:
+        # Nothing else in Python is taken out of by several threads without a lock.
+        self._jobs, self._tickets = deque(jobs), deque(range(helpers))
+        self.errors: list[BaseException] = []
+
+    def wants_another(self) -> bool:
+        """Whether fewer threads are at it than may be."""
+        return _next(self._tickets) is not None
+
+    def do(self, *, last_first: bool = False) -> None:
+        """Do jobs until none is left.
+
+        The caller begins with the first and its helpers with the last: of jobs that go through a picture, each thread
+        gets the same part every time, and finds what it left there in its own cache.
+        """
+        while (job := _next(self._jobs, last=last_first)) is not None:
+            job()
+
+    def stop(self) -> None:
+        """Leave the jobs that nobody has begun."""
+        self._jobs.clear()
+
+
+def _next(queue: deque[T], *, last: bool = False) -> T | None:
+    try:
+        return queue.pop() if last else queue.popleft()
+    except IndexError:
+        return None
+
+
+@cache
+def team() -> Team | None:
+    """torch's team where it can be borrowed; nowhere but on Linux, and not in a forked child, which has no workers."""
+    if not sys.platform.startswith("linux") or sys.implementation.name != "cpython" or _forked:
+        return None
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        # Symbols are looked up in what torch was linked with; nothing is loaded that is not in use.
+        found = ctypes.CDLL(str(library), mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+        return None if hasattr(found, _FOREIGN) else Team(found)
+    except (OSError, AttributeError):
+        return None
+
+
+_forked = False
+
+
+def _fork() -> None:
+    global _forked
+    _forked = True
+    team.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fork)
