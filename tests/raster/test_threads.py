@@ -155,3 +155,30 @@ def test_processes(rest, crew):
     )
     assert run_it.returncode == 0, run_it.stderr
     assert not run_it.stderr
+
+
+def test_nobody_waits_for_a_pool_that_does_not_come(monkeypatch):
+    monkeypatch.setattr(_threads, "team", lambda: None)
+    gate = threading.Event()
+    blocked = _threads._pool(1).submit(gate.wait)
+    done: list[int] = []
+    run([lambda n=n: done.append(n) for n in range(6)], 2)
+    assert done == list(range(6)) and not blocked.done()
+    gate.set()
+
+
+def test_a_team_that_is_late_is_left_alone_for_a_while():
+    crew = team()
+    if crew is None:
+        pytest.skip("torch's team cannot be borrowed here")
+    assert crew.serves(2)
+    before = crew._rest, crew._until
+    try:
+        crew._judge(0.01)
+        assert not crew.serves(2) and crew._rest > before[0]
+        done: list[int] = []
+        run([lambda n=n: done.append(n) for n in range(6)], 2)
+        assert sorted(done) == list(range(6))
+    finally:
+        crew._rest, crew._until = before
+    assert crew.serves(2)

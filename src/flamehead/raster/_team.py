@@ -12,21 +12,25 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from time import perf_counter
 
 import torch
 
-__all__ = ["Team", "team"]
+from flamehead.raster._jobs import Jobs
 
-T = TypeVar("T")
+__all__ = ["Team", "team"]
 
 _FOREIGN = "__kmpc_fork_call"
 """A symbol of LLVM's and Intel's runtimes. They have the two calls as well, but nobody has tried them here."""
+
+_STALL, _REST, _LONGEST_REST = 2e-3, 0.25, 8.0
+"""Seconds: what the workers may be late by, and for how long they are left alone when they are, at first and at most.
+
+On a busy machine a worker that has spun has used up its share of the processor, and everybody waits for it."""
 
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
 
@@ -44,20 +48,22 @@ class Team:
         self._end.argtypes, self._end.restype = (), None
         # One entry point for ever: machine code made for each call could be gone while a worker is still in it.
         self._body = _Body(self._enter)
-        self._open: dict[int, _Work] = {}
+        self._open: dict[int, Jobs] = {}
         self._numbers = count()
+        self._rest, self._until = _REST, 0.0
 
     def serves(self, threads: int) -> bool:
-        """Whether so many threads are most of the team, in a thread that is not in a parallel region already.
+        """Whether so many threads are most of the team, which is not late, outside of any parallel region.
 
         A smaller team would make libgomp end the workers that are left out, and torch start them anew.
         """
-        return threads <= torch.get_num_threads() <= 2 * threads and self._level() == 0
+        fits = threads <= torch.get_num_threads() <= 2 * threads
+        return fits and self._level() == 0 and perf_counter() >= self._until
 
     def run(self, jobs: Sequence[Callable[[], None]], threads: int) -> None:
         """Every job on one of so many threads, this one among them; the first error is raised when all have ended."""
         # The caller has a ticket of its own: the runtime may send no worker at all, or very late.
-        work, number = _Work(jobs, threads - 1), next(self._numbers)
+        work, number = Jobs(jobs, threads - 1), next(self._numbers)
         self._open[number] = work
         try:
             self._start(self._body, number, torch.get_num_threads())
@@ -68,10 +74,20 @@ class Team:
         finally:
             # Interrupted before the start, there is no region to leave.
             if self._level():
+                begin = perf_counter()
                 self._end()
+                self._judge(perf_counter() - begin - work.longest)
             del self._open[number]
         if work.errors:
             raise work.errors[0]
+
+    def _judge(self, late: float) -> None:
+        """Leave workers that were late alone for a while, longer every time."""
+        if late > _STALL:
+            self._until = perf_counter() + self._rest
+            self._rest = min(2.0 * self._rest, _LONGEST_REST)
+        else:
+            self._rest = max(0.99 * self._rest, _REST)
 
     def _enter(self, number: int) -> None:
         """What every worker runs; an error that left it would be printed and lost."""
@@ -82,39 +98,6 @@ class Team:
         except BaseException as error:
             work.stop()
             work.errors.append(error)
-
-
-class _Work:
-    """Jobs that several threads take from."""
-
-    def __init__(self, jobs: Sequence[Callable[[], None]], helpers: int) -> None:
-        # Nothing else in Python is taken out of by several threads without a lock.
-        self._jobs, self._tickets = deque(jobs), deque(range(helpers))
-        self.errors: list[BaseException] = []
-
-    def wants_another(self) -> bool:
-        """Whether fewer threads are at it than may be."""
-        return _next(self._tickets) is not None
-
-    def do(self, *, last_first: bool = False) -> None:
-        """Do jobs until none is left.
-
-        The caller begins with the first and its helpers with the last: of jobs that go through a picture, each thread
-        gets the same part every time, and finds what it left there in its own cache.
-        """
-        while (job := _next(self._jobs, last=last_first)) is not None:
-            job()
-
-    def stop(self) -> None:
-        """Leave the jobs that nobody has begun."""
-        self._jobs.clear()
-
-
-def _next(queue: deque[T], *, last: bool = False) -> T | None:
-    try:
-        return queue.pop() if last else queue.popleft()
-    except IndexError:
-        return None
 
 
 @cache

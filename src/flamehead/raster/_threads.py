@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from flamehead.errors import InputError
+from flamehead.raster._jobs import Jobs
 from flamehead.raster._team import team
 
 __all__ = ["ranges", "run", "threads_for"]
@@ -44,17 +45,20 @@ def run(jobs: Sequence[Callable[[], None]], threads: int) -> None:
     if borrowed is not None and borrowed.serves(threads):
         borrowed.run(jobs, threads)
         return
-    parts, others = [jobs[first::threads] for first in range(min(threads, len(jobs)))], []
+    work, others = Jobs(jobs, threads - 1), []
     try:
         # While the program ends, a pool takes no more.
         with suppress(RuntimeError):
-            for part in parts[1:]:
-                others.append(_pool(threads - 1).submit(_every, part))
-        for part in (parts[0], *parts[1 + len(others) :]):
-            _every(part)
+            for _ in range(min(threads, len(jobs)) - 1):
+                others.append(_pool(threads - 1).submit(work.do, last_first=True))
+        work.do()
+    except BaseException:
+        work.stop()
+        raise
     finally:
-        # Whatever happened here, the others may still write into memory that the caller is about to drop.
-        errors = [other.exception() for other in others]
+        # Nobody waits for helpers that have not come; the others may still write into memory that the caller is about
+        # to drop, whatever happened here.
+        errors = [other.exception() for other in others if not other.cancel()]
     for error in filter(None, errors):
         raise error
 
@@ -64,11 +68,6 @@ def ranges(kernel: Callable[..., None], units: int, threads: int, *arguments: An
     parts = max(1, min(threads, units))
     ends = [units * part // parts for part in range(parts + 1)]
     return [partial(kernel, first, last, *arguments) for first, last in pairwise(ends)]
-
-
-def _every(jobs: Sequence[Callable[[], None]]) -> None:
-    for job in jobs:
-        job()
 
 
 @cache

@@ -30,7 +30,7 @@ class TrackSettings:
     calibration_sizes: tuple[int, ...] = (64, 128, 256)
     """The same for the keyframes."""
     calibration_iterations: tuple[int, ...] = (5, 5, 4)
-    calibration_doubt: float = 4.0
+    calibration_doubt: float = 6.0
     """Factor on the landmarks' standard deviations beside the keyframes' pixels: what a detector gets wrong about a
     person, it gets wrong in all keyframes."""
     calibration_sigma: float = 0.025
