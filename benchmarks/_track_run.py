@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,13 @@ __all__ = ["Run", "cli", "function", "prefix", "run"]
 
 _FUNCTION = """
 import json, sys
+from pathlib import Path
 from flamehead.pipeline_track import track_video
 track_video(sys.argv[1], sys.argv[2], landmarks_only=json.loads(sys.argv[3]))
+# What the system tells of an ended child is at least what its parent held when it was started.
+status = Path("/proc/self/status")
+if status.exists():
+    print("VmHWM", next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")))
 """
 
 
@@ -67,7 +73,9 @@ def run(command: list[str], *, log: Path, kill_after: float | None = None) -> Ru
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 2**20 if sys.platform == "darwin" else 2**10
     tail = log.read_text(errors="replace")[-2000:]
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, process.returncode, tail)
+    own = re.search(r"^VmHWM (\d+)$", tail, re.MULTILINE)
+    peak = int(own[1]) / 2**10 if own else usage.ru_maxrss / unit
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak, process.returncode, tail)
 
 
 def _kill(process: int) -> None:
