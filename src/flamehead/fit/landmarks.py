@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float, Int
 
 from flamehead.data import Camera, Fit, FlameParams, Observation, Posterior
 from flamehead.errors import InputError
-from flamehead.fit._correspondence import Correspondence, Kind, mesh_ids
+from flamehead.fit._correspondence import Kind, mesh_ids
 from flamehead.fit._prepare import Prepared, prepare
 from flamehead.fit._so3 import exp, log
 from flamehead.fit._start import pose_rigid_head, weak_perspective
+from flamehead.fit._whitening import LandmarkWhitening, landmark_whitening
 from flamehead.fit.identity_prior import IdentityPrior, begun, coefficients_used
 from flamehead.fit.landmark_model import Columns, HeadState, LandmarkModel, landmark_points, landmark_positions
 from flamehead.fit.residuals import (
@@ -329,45 +330,6 @@ def weighed_landmarks(
     trust = whitening.of(seen.points) / (scale * prepared.eye_distance)
     trust[~visible] = 0.0
     return ImageTargets(np.where(visible[:, None], observed, 0.0), trust, 0.5 * np.array(seen.size, np.float64))
-
-
-@dataclass(frozen=True)
-class LandmarkWhitening:
-    """How far landmarks are trusted before they are seen."""
-
-    still: Float[np.ndarray, "K 2 2"]
-    """1 / standard deviation along x and y, in units of the eye distance."""
-    outline: Int[np.ndarray, "C"]
-    """Rows of the points that slide along the outline of the face."""
-    neighbours: Int[np.ndarray, "C 2"]
-    """The seen points before and after each of those."""
-    sharpness: Float[np.ndarray, "2"]
-    """1 / standard deviation of those, across the outline and along it."""
-
-    def of(self, points: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "K 2 2"]:
-        """1 / standard deviation of each point of what was seen; on the outline first across, then along."""
-        whitening = self.still.copy()
-        along = points[self.neighbours[:, 1]] - points[self.neighbours[:, 0]]
-        length = np.sqrt((along**2).sum(axis=1))
-        slides = np.flatnonzero(length > 0.0)
-        along = along[slides] / length[slides, None]
-        across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-        whitening[self.outline[slides]] = np.stack([across, along], axis=1) * self.sharpness[:, None]
-        return whitening
-
-
-def landmark_whitening(pairs: Correspondence, settings: LandmarkFitSettings) -> LandmarkWhitening:
-    """How far the landmarks of a correspondence are trusted."""
-    sigmas: dict[Kind, float] = {
-        "inner": settings.landmark_sigma,
-        "iris": settings.iris_sigma,
-        "contour": settings.contour_slide_sigma,
-        "other": settings.other_sigma or math.inf,
-    }
-    still = np.eye(2) / np.array([sigmas[kind] for kind in pairs.kinds])[:, None, None]
-    outline = np.flatnonzero(pairs.is_kind("contour"))
-    sharpness = 1.0 / np.array([settings.contour_sigma, settings.contour_slide_sigma])
-    return LandmarkWhitening(still, outline, pairs.neighbours[outline], sharpness)
 
 
 def landmark_losses(targets: ImageTargets, settings: LandmarkFitSettings) -> tuple[RobustBlock, ...]:

@@ -16,8 +16,9 @@ from jaxtyping import Float
 
 from flamehead.data import Observation
 from flamehead.fit._so3 import log, skew
+from flamehead.fit._whitening import landmark_whitening
 from flamehead.fit.landmark_model import Columns, HeadState, landmark_points
-from flamehead.fit.landmarks import LandmarkFitSettings, landmark_losses, landmark_whitening, weighed_landmarks
+from flamehead.fit.landmarks import LandmarkFitSettings, landmark_losses, weighed_landmarks
 from flamehead.fit.residuals import ImageTargets
 from flamehead.solve import NormalEquations, RobustBlock, robust_cost
 from flamehead.track.face import TrackedFace
