@@ -5,17 +5,27 @@ from numba import njit
 
 from flamehead.raster._cpu.lanes import (
     FEW,
+    as_doubles,
+    as_floats,
+    as_ints,
     bits,
     count,
+    down,
     first,
+    greatest,
+    least,
     load,
     load_three,
+    order,
     pick,
     span,
     spread,
     store,
     store_three,
+    take,
+    take_rows,
     total,
+    up,
 )
 
 
@@ -27,6 +37,32 @@ def _floats(values, ids, at, wanted, begin, end, out):
     store(out, np.uint64(0), mixed)
     store_three(out, np.uint64(FEW), one, two, three)
     return bits(here), count(bits(here)), total(mixed)
+
+
+@njit
+def _taken(table, rows, out):
+    one, two, three, four = take_rows(table, rows_of(rows))
+    store(out, np.uint64(0), one)
+    store(out, np.uint64(FEW), two)
+    store(out, np.uint64(2 * FEW), three)
+    store(out, np.uint64(3 * FEW), four)
+    store(rows, np.uint64(0), take(rows, order() * spread(np.int32(2)) + spread(np.int32(1))))
+
+
+@njit(inline="always")
+def rows_of(rows):
+    return least(load(rows, np.uint64(0)), spread(np.int32(5)))
+
+
+@njit
+def _rounded(a, b, out, whole, floats):
+    x, y, at = load(a, np.uint64(0)), load(b, np.uint64(0)), np.uint64(FEW)
+    store(out, np.uint64(0), down(x / y))
+    store(out, at, up(x) - as_doubles(order()))
+    store(out, at + at, pick((x < y) | (x >= spread(3.0)), least(x, y), greatest(x, y)))
+    store(whole, np.uint64(0), as_ints(x))
+    store(floats, np.uint64(0), as_floats(x * y) + as_floats(order()))
+    return bits(x == y), bits(~(x <= y)), bits(x > y)
 
 
 @njit
@@ -53,3 +89,26 @@ def test_lanes_do_what_numpy_does():
 
 def test_the_lowest_bit_is_found():
     assert [_lowest(np.uint64(n)) for n in (1, 2, 6, 8, 2**40)] == [0, 1, 1, 3, 40]
+
+
+def test_rows_are_taken_by_number():
+    generator = np.random.default_rng(1)
+    table, rows = generator.random((6, 4)), generator.integers(0, 9, 2 * FEW).astype(np.int32)
+    out, before = np.empty(4 * FEW), rows.copy()
+    _taken(table, rows, out)
+    assert np.array_equal(out.reshape(4, FEW), table[np.minimum(before[:FEW], 5)].T)
+    assert np.array_equal(rows[:FEW], before[1::2])
+
+
+def test_doubles_do_what_numpy_does_and_nothing_holds_for_nan():
+    generator = np.random.default_rng(2)
+    a, b = generator.normal(0.0, 4.0, (2, FEW))
+    a[2], a[3], b[3] = b[2], np.nan, 1.0
+    out, whole, floats = np.empty(3 * FEW), np.empty(FEW, np.int32), np.empty(FEW, np.float32)
+    masks = _rounded(a, b, out, whole, floats)
+    lanes, known = np.arange(FEW), np.arange(FEW) != 3
+    chosen = np.where((a < b) | (a >= 3), np.where(a < b, a, b), np.where(a > b, a, b))
+    np.testing.assert_array_equal(out.reshape(3, FEW), [np.floor(a / b), np.ceil(a) - lanes, chosen])
+    np.testing.assert_array_equal(whole[known], np.trunc(a[known]))
+    np.testing.assert_array_equal(floats, (a * b).astype(np.float32) + lanes.astype(np.float32))
+    assert masks == tuple(int((2**lanes)[where].sum()) for where in (a == b, ~(a <= b), a > b))

@@ -1,9 +1,7 @@
 """Filling triangles on the CPU: each thread owns some rows, visits the triangles in order, and keeps the nearest.
 
-The picture under work is an array of blocks of 16 pixels. A block holds four runs of 16 float32: the key (the greater
-is nearer), the face, and two of the three barycentrics times their weight; all are linear functions of the pixel. The
-loop over a block's lanes has no branches, which LLVM turns into masked vector instructions: constant distances between
-the runs tell it that they do not overlap.
+Everything goes eight at a time: triangles are chosen and prepared in eights, and a triangle is then laid over one
+column of blocks of the picture under work (see `scratch`) after the other, from its top row to its bottom row.
 
 With corners on the grid of `_grid.SUBPIXEL`, an edge function is an integer, and at pixel centres its value is
 `c + SUBPIXEL * (a column + b row)`. Whether that is negative can be told from `floor(c / SUBPIXEL) + a column + b row`,
@@ -15,349 +13,244 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.lanes import LANES, copy_lanes, copy_lanes_as_int
+from flamehead.raster._cpu.lanes import (
+    FEW,
+    as_floats,
+    as_ints,
+    bits,
+    down,
+    first,
+    greatest,
+    least,
+    load,
+    order,
+    pick,
+    span,
+    spread,
+    store,
+    take,
+    take_rows,
+    up,
+)
+from flamehead.raster._cpu.large import fill_crossing, fill_large
+from flamehead.raster._cpu.scratch import BLOCK, clear, in_row, resolve
 from flamehead.raster._grid import HALF, SUBPIXEL
 
-__all__ = ["BLOCK", "fill", "prepare"]
-
-BLOCK = 4 * LANES
-"""Numbers in a block."""
+__all__ = ["fill", "prepare"]
 
 _SMALL = 80.0
-"""Pixels: `_SMALL * SUBPIXEL * (_SMALL + LANES) * 2 < 2**24`."""
+"""Pixels: `_SMALL * SUBPIXEL * (_SMALL + FEW) * 2 < 2**24`."""
 
-_BARELY = 1e-300
-"""The least value inside an edge whose own pixels belong to the other side: anything above 0."""
+_RECORD, _PLACE = 20, 3
+"""Numbers that `_walk` needs of a triangle, and whole numbers."""
 
 
 @compiled(nogil=True, error_model="numpy")
 def prepare(points, faces, width, height, rows, cull, perspective, near):
-    """Corners on the grid, with their key and weight: 1/z, or -z and 1 in a parallel projection; and `_list`."""
+    """Corners on the grid with key and depth; the faces that may be seen, and each face's first and last strip.
+
+    The key is 1/z, or -z in a parallel projection, whose corners are nowhere near the camera and have depth inf.
+    """
     corners = np.empty((points.shape[0], 4))
     for v in range(points.shape[0]):
         z = np.float64(points[v, 2])
         corners[v, 0] = np.floor(np.float64(points[v, 0]) * SUBPIXEL + 0.5)
         corners[v, 1] = np.floor(np.float64(points[v, 1]) * SUBPIXEL + 0.5)
         corners[v, 2] = 1.0 / z if perspective else -z
-        corners[v, 3] = 1.0 / z if perspective else 1.0
-    starts, listed = _list(points, corners, faces, width, height, rows, cull, perspective, near)
-    return corners, starts, listed
+        corners[v, 3] = z if perspective else np.inf
+    count, most = 0, faces.shape[0] // 3
+    drawn = np.empty(most + FEW, np.int32)
+    upper, lower = np.empty_like(drawn), np.empty_like(drawn)
+    # Only to be fast: what is listed is asked again, with the numbers that its pixels come from.
+    low, high = spread(HALF), spread((height - 1) * SUBPIXEL + HALF)
+    right, scale = spread((width - 1) * SUBPIXEL + HALF), spread(1.0 / (rows * SUBPIXEL))
+    ends, zero, end = spread(np.float64((height + rows - 1) // rows - 1)), spread(0.0), spread(np.int32(most - 1))
+    for n in range(0, most, FEW):
+        numbers = least(order() + spread(np.int32(n)), end)
+        (x0, x1, x2), (y0, y1, y2), _, far = _corners_of(numbers, corners, faces, near)
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        top, bottom = greatest(least(least(y0, y1), y2), low), least(greatest(greatest(y0, y1), y2), high)
+        here = (greatest(greatest(x0, x1), x2) >= low) & (least(least(x0, x1), x2) <= right) & (top <= bottom)
+        here = here & far & _facing(area, cull)
+        # Of those that cross the near plane nothing is known yet.
+        store(upper, np.uint64(n), as_ints(pick(here, (top - low) * scale, zero)))
+        store(lower, np.uint64(n), as_ints(pick(here, (bottom - low) * scale, ends)))
+        kept = bits((here | ~far) & span(np.int32(0), np.int32(most - n)))
+        # No branches, which would be guessed wrong half the time: the next face writes over one that is not drawn.
+        for lane in range(FEW):
+            drawn[count] = n + lane
+            count += np.int64((kept >> np.uint64(lane)) & np.uint64(1))
+    return corners, drawn[:count], upper, lower
 
 
 @compiled(nogil=True, error_model="numpy")
-def fill(from_strip, to_strip, corners, starts, listed, points, faces, width, height, rows, cull, perspective, near,
+def fill(from_strip, to_strip, corners, drawn, upper, lower, faces, width, height, rows, cull, perspective, near,
          picture, ids, barycentric, depth):  # fmt: skip
     """Some of the strips of `rows` rows; outputs are the flat arrays of the whole picture, barycentrics planar.
 
     `picture` has room for a strip, which stays in the core's own cache from the first triangle to the last, so that
     only the outputs go to memory.
     """
-    blocks = (width + LANES - 1) // LANES
+    row, listed = in_row(width) * BLOCK, np.empty(drawn.shape[0] + FEW, np.int32)
     for strip in range(from_strip, to_strip):
-        first, last = strip * rows, min(strip * rows + rows, height)
-        _clear(picture[: (last - first) * blocks * BLOCK], np.float32(0.0 if perspective else -np.inf))
-        here = listed[starts[strip] : starts[strip + 1]]
-        _fill_small(points, corners, faces, here, width, first, last, cull, perspective, near, picture)
-        _resolve(picture, width, first, last, perspective, ids, barycentric, depth)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _list(points, corners, faces, width, height, rows, cull, perspective, near):
-    """Which faces each strip has to visit, in their order: where its list starts, and the lists."""
-    strips = (height + rows - 1) // rows
-    if strips == 1:
-        return np.array([0, faces.shape[0]]), np.arange(faces.shape[0], dtype=np.int32)
-    drawn = np.empty(faces.shape[0], np.int32)
-    upper, lower = np.empty_like(drawn), np.empty_like(drawn)
-    # Only to be fast: what is listed is asked again, with the numbers that its pixels come from.
-    low, high, scale = HALF, (height - 1) * SUBPIXEL + HALF, 1.0 / (rows * SUBPIXEL)
-    right = (width - 1) * SUBPIXEL + HALF
-    all_far, count = not perspective, 0
-    if perspective:
-        behind = 0
-        for v in range(points.shape[0]):
-            behind += not points[v, 2] > near
-        all_far = behind == 0
-    for face in range(faces.shape[0]):
-        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-        x0, x1, x2 = corners[i, 0], corners[j, 0], corners[k, 0]
-        y0, y1, y2 = corners[i, 1], corners[j, 1], corners[k, 1]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        top, bottom = max(min(y0, y1, y2), low), min(max(y0, y1, y2), high)
-        here = (max(x0, x1, x2) >= HALF) & (min(x0, x1, x2) <= right) & (top <= bottom)
-        here &= (area < 0.0) | ((area > 0.0) & (not cull))
-        # Of those that cross the near plane nothing is known yet.
-        far = all_far or ((points[i, 2] > near) & (points[j, 2] > near) & (points[k, 2] > near))
-        # No branches, which would be guessed wrong half the time: the next face writes over one that is not drawn.
-        drawn[count] = face
-        upper[count] = np.int32((top - low) * scale) if here & far else 0
-        lower[count] = np.int32((bottom - low) * scale) if here & far else strips - 1
-        count += np.int64(here | (not far))
-    starts = np.zeros(strips + 1, np.int64)
-    for n in range(count):
-        for strip in range(upper[n], lower[n] + 1):
-            starts[strip + 1] += 1
-    for strip in range(strips):
-        starts[strip + 1] += starts[strip]
-    places, listed = starts[:-1].copy(), np.empty(starts[strips], np.int32)
-    for n in range(count):
-        for strip in range(upper[n], lower[n] + 1):
-            listed[places[strip]] = drawn[n]
-            places[strip] += 1
-    return starts, listed
-
-
-@compiled(nogil=True, error_model="numpy")
-def _clear(picture, farthest):
-    for block in range(picture.shape[0] // BLOCK):
-        at = np.uint64(block * BLOCK)
-        for lane in range(LANES):
-            picture[at + np.uint64(lane)] = farthest
-        for lane in range(LANES):
-            picture[at + np.uint64(LANES + lane)] = np.float32(-1)
+        begin, end = strip * rows, min(strip * rows + rows, height)
+        clear(picture[: (end - begin) * row], np.float32(0.0 if perspective else -np.inf))
+        count = 0
+        for face in drawn:
+            number = np.uint64(face)
+            listed[count] = face
+            count += np.int64((upper[number] <= strip) & (lower[number] >= strip))
+        # Eights that are not full end with a face that is there.
+        listed[count : count + FEW] = 0
+        _lay(listed, count, corners, faces, width, begin, end, cull, perspective, near, picture)
+        resolve(picture, width, begin, end, perspective, ids, barycentric, depth)
 
 
 @compiled(inline="always")
-def _least(slope_x, slope_y, least):
-    """The top-left rule: pixels on an edge belong to the triangle on its right, or below it where it is level."""
-    return 0.0 if slope_x > 0.0 or (slope_x == 0.0 and slope_y > 0.0) else least
-
-
-@compiled(nogil=True, error_model="numpy")
-def _fill_small(points, corners, faces, listed, width, first, last, cull, perspective, near, picture):
-    """Visit the triangles of a list; the large ones and those that cross the near plane are handed on."""
-    blocks = (width + LANES - 1) // LANES
-    for face in listed:
-        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-        x0, x1, x2 = corners[i, 0], corners[j, 0], corners[k, 0]
-        y0, y1, y2 = corners[i, 1], corners[j, 1], corners[k, 1]
-        # Comparisons with NaN are false, so a broken corner goes this way too.
-        if perspective and not (points[i, 2] > near and points[j, 2] > near and points[k, 2] > near):
-            _fill_crossing(points, corners, face, i, j, k, width, first, last, cull, near, picture)
-            continue
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area == 0.0 or (cull and area > 0.0) or not abs(area) < np.inf:
-            continue
-        # The columns and rows whose centres lie in the bounding box, still as floats: huge values must not reach int().
-        left, right = np.ceil((min(x0, x1, x2) - HALF) / SUBPIXEL), np.floor((max(x0, x1, x2) - HALF) / SUBPIXEL)
-        top, bottom = np.ceil((min(y0, y1, y2) - HALF) / SUBPIXEL), np.floor((max(y0, y1, y2) - HALF) / SUBPIXEL)
-        from_x, to_x = max(0.0, left), min(width - 1.0, right)
-        from_y, to_y = max(np.float64(first), top), min(last - 1.0, bottom)
-        if not (from_x <= to_x and from_y <= to_y):
-            continue
-        sign = 1.0 if area > 0.0 else -1.0
-        ax, bx, ay, by, az, bz = y1 - y2, x2 - x1, y2 - y0, x0 - x2, y0 - y1, x1 - x0
-        if right - left > _SMALL or bottom - top > _SMALL:
-            edges = (
-                (sign * ax, sign * bx, sign * (x1 * y2 - x2 * y1)),
-                (sign * ay, sign * by, sign * (x2 * y0 - x0 * y2)),
-                (sign * az, sign * bz, sign * (x0 * y1 - x1 * y0)),
-            )
-            keys = (corners[i, 2], corners[j, 2], corners[k, 2])
-            weights = (corners[i, 3], corners[j, 3])
-            _fill_large(face, edges, keys, weights, abs(area), (from_x, to_x, from_y, to_y), first, blocks, picture)
-            continue
-        ax, bx, ay, by, az, bz = sign * ax, sign * bx, sign * ay, sign * by, sign * az, sign * bz
-        # Everything is measured from the first pixel of the bounding box.
-        x, y = left * SUBPIXEL + HALF, top * SUBPIXEL + HALF
-        a, b, c = ax * (x - x1) + bx * (y - y1), ay * (x - x2) + by * (y - y2), az * (x - x0) + bz * (y - y0)
-        scale = 1.0 / abs(area)
-        k0, k1, k2 = corners[i, 2] * scale, corners[j, 2] * scale, corners[k, 2] * scale
-        w0, w1 = corners[i, 3] * scale, corners[j, 3] * scale
-        # From here on float32: steps along a row and a column, and values at the first block's first lane.
-        e0x, e1x, e2x = np.float32(ax), np.float32(ay), np.float32(az)
-        e0y, e1y, e2y = np.float32(bx), np.float32(by), np.float32(bz)
-        kx, ky = (
-            np.float32((k0 * ax + k1 * ay + k2 * az) * SUBPIXEL),
-            np.float32((k0 * bx + k1 * by + k2 * bz) * SUBPIXEL),
-        )
-        px, py = np.float32(w0 * ax * SUBPIXEL), np.float32(w0 * bx * SUBPIXEL)
-        qx, qy = np.float32(w1 * ay * SUBPIXEL), np.float32(w1 * by * SUBPIXEL)
-        begin, end = np.int64(from_x) // LANES, np.int64(to_x) // LANES
-        dx, dy = np.float32(begin * LANES - left), np.float32(from_y - top)
-        e0r = np.float32(np.floor((a - _least(ax, bx, 1.0)) / SUBPIXEL)) + e0x * dx + e0y * dy
-        e1r = np.float32(np.floor((b - _least(ay, by, 1.0)) / SUBPIXEL)) + e1x * dx + e1y * dy
-        e2r = np.float32(np.floor((c - _least(az, bz, 1.0)) / SUBPIXEL)) + e2x * dx + e2y * dy
-        key0 = np.float32(k0 * a + k1 * b + k2 * c) + kx * dx
-        p0, q0 = np.float32(w0 * a) + px * dx, np.float32(w1 * b) + qx * dx
-        values = (e0r, e1r, e2r, key0, p0, q0)
-        along, down = (e0x, e1x, e2x, kx, px, qx), (e0y, e1y, e2y, ky, py, qy)
-        start = ((np.int64(from_y) - first) * blocks + begin) * BLOCK
-        extent = np.int64(to_y) - np.int64(from_y) + 1, end - begin + 1
-        _walk(face, values, along, down, dy, start, extent, blocks * BLOCK, picture)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _walk(face, values, along, down, dy, start, extent, stride, picture):
-    """Visit the blocks of a small triangle.
-
-    Args:
-        face: its number.
-        values: the three edge functions at the first lane; the key and two shares in the bounding box's first row.
-        along, down: their steps to the right and to the next row.
-        dy: of the first row visited, in rows from the bounding box's first.
-        start: of the first block.
-        extent: rows and blocks per row.
-        stride: from one row to the next.
-        picture: see the module.
-    """
-    e0r, e1r, e2r, key0, p0, q0 = values
-    e0x, e1x, e2x, kx, px, qx = along
-    e0y, e1y, e2y, ky, py, qy = down
-    zero, one, run = np.float32(0), np.float32(1), np.float32(LANES)
-    number, row_at = np.float32(face), np.uint64(start)
-    for _ in range(extent[0]):
-        at, e0, e1, e2 = row_at, e0r, e1r, e2r
-        # Not summed up from row to row: the value must not depend on the row at which a thread begins.
-        key, p, q = key0 + ky * dy, p0 + py * dy, q0 + qy * dy
-        for _ in range(extent[1]):
-            for lane in range(LANES):
-                n, step = at + np.uint64(lane), np.float32(lane)
-                old, old_id = picture[n], picture[n + np.uint64(LANES)]
-                old_p, old_q = picture[n + np.uint64(2 * LANES)], picture[n + np.uint64(3 * LANES)]
-                new = key + kx * step
-                seen = (e0 + e0x * step >= zero) & (e1 + e1x * step >= zero) & (e2 + e2x * step >= zero) & (new > old)
-                picture[n] = new if seen else old
-                picture[n + np.uint64(LANES)] = number if seen else old_id
-                picture[n + np.uint64(2 * LANES)] = p + px * step if seen else old_p
-                picture[n + np.uint64(3 * LANES)] = q + qx * step if seen else old_q
-            at += np.uint64(BLOCK)
-            e0, e1, e2 = e0 + e0x * run, e1 + e1x * run, e2 + e2x * run
-            key, p, q = key + kx * run, p + px * run, q + qx * run
-        dy += one
-        e0r, e1r, e2r = e0r + e0y, e1r + e1y, e2r + e2y
-        row_at += np.uint64(stride)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _fill_large(face, edges, keys, weights, area, box, first, blocks, picture):
-    """One triangle of any size in float64; `edges` are (a, b, c) of `a x + b y + c`, positive inside, sum `area`."""
-    (ax, bx, cx), (ay, by, cy), (az, bz, cz) = edges
-    least = _least(ax, bx, _BARELY), _least(ay, by, _BARELY), _least(az, bz, _BARELY)
-    k0, k1, k2 = keys[0] / area, keys[1] / area, keys[2] / area
-    w0, w1 = weights[0] / area, weights[1] / area
-    kx, ky, kc = k0 * ax + k1 * ay + k2 * az, k0 * bx + k1 * by + k2 * bz, k0 * cx + k1 * cy + k2 * cz
-    begin, end = np.int64(box[0]) // LANES, np.int64(box[1]) // LANES
-    for row in range(np.int64(box[2]), np.int64(box[3]) + 1):
-        y = row * SUBPIXEL + HALF
-        e0r, e1r, e2r, key = bx * y + cx, by * y + cy, bz * y + cz, ky * y + kc
-        for block in range(begin, end + 1):
-            at = np.uint64(((row - first) * blocks + block) * BLOCK)
-            for lane in range(LANES):
-                x = (block * LANES + lane) * SUBPIXEL + HALF
-                n = at + np.uint64(lane)
-                old, old_id = picture[n], picture[n + np.uint64(LANES)]
-                old_p, old_q = picture[n + np.uint64(2 * LANES)], picture[n + np.uint64(3 * LANES)]
-                e0, e1, e2, new = ax * x + e0r, ay * x + e1r, az * x + e2r, np.float32(kx * x + key)
-                seen = (e0 >= least[0]) & (e1 >= least[1]) & (e2 >= least[2]) & (new > old)
-                picture[n] = new if seen else old
-                picture[n + np.uint64(LANES)] = np.float32(face) if seen else old_id
-                picture[n + np.uint64(2 * LANES)] = np.float32(w0 * e0) if seen else old_p
-                picture[n + np.uint64(3 * LANES)] = np.float32(w1 * e1) if seen else old_q
+def _corners_of(numbers, corners, faces, near):
+    """x, y and keys of the corners of eight faces, and which faces are in front of the near plane."""
+    three = spread(np.int32(3)) * numbers
+    x0, y0, k0, z0 = take_rows(corners, take(faces, three))
+    x1, y1, k1, z1 = take_rows(corners, take(faces, three + spread(np.int32(1))))
+    x2, y2, k2, z2 = take_rows(corners, take(faces, three + spread(np.int32(2))))
+    plane = spread(near)
+    return (x0, x1, x2), (y0, y1, y2), (k0, k1, k2), (z0 > plane) & (z1 > plane) & (z2 > plane)
 
 
 @compiled(inline="always")
-def _edge(xj, yj, zj, xk, yk, zk, near):
-    """The edge function of two corners in homogeneous coordinates; reversing the edge negates every number exactly.
-
-    Between two corners in front it is the one that the neighbour on the screen has, times zj zk.
-    """
-    if zj > near and zk > near:
-        scale = zj * zk
-        return scale * (yj - yk), scale * (xk - xj), scale * (xj * yk - xk * yj)
-    u, v, s, t = xj * zj, yj * zj, xk * zk, yk * zk
-    return v * zk - zj * t, zj * s - u * zk, u * t - s * v
+def _facing(area, cull):
+    """Which faces show a side that is to be seen; area is negative in front, and NaN where a corner is broken."""
+    zero = spread(0.0)
+    front = (area < zero) & (area > spread(-np.inf))
+    return front if cull else front | ((area > zero) & (area < spread(np.inf)))
 
 
 @compiled(nogil=True, error_model="numpy")
-def _fill_crossing(points, corners, face, i, j, k, width, first, last, cull, near, picture):
-    """A triangle that crosses the near plane, by 2D homogeneous rasterization (Olano and Greer 1997), without clipping.
-
-    With corners `h = (x z, y z, z)`, the barycentrics over z of a pixel are `inverse([h0 h1 h2]) (px, py, 1)`.
-    """
-    z0, z1, z2 = np.float64(points[i, 2]), np.float64(points[j, 2]), np.float64(points[k, 2])
-    if not (z0 > near or z1 > near or z2 > near):
-        return
-    x0, x1, x2, y0, y1, y2 = corners[i, 0], corners[j, 0], corners[k, 0], corners[i, 1], corners[j, 1], corners[k, 1]
-    ax, bx, cx = _edge(x1, y1, z1, x2, y2, z2, near)
-    ay, by, cy = _edge(x2, y2, z2, x0, y0, z0, near)
-    az, bz, cz = _edge(x0, y0, z0, x1, y1, z1, near)
-    volume = (ax * x0 + bx * y0 + cx) * z0
-    if volume == 0.0 or (cull and volume > 0.0) or not abs(volume) < np.inf:
-        return
-    left = top = np.inf
-    right = bottom = -np.inf
-    ring = ((x0, y0, z0), (x1, y1, z1), (x2, y2, z2))
-    for n in range(3):
-        (x, y, z), (s, t, w) = ring[n], ring[(n + 1) % 3]
-        if z > near:
-            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        if (z > near) != (w > near):
-            # Where the side meets the near plane.
-            share = (near - z) / (w - z)
-            x, y = (x * z + share * (s * w - x * z)) / near, (y * z + share * (t * w - y * z)) / near
-            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-    from_x, to_x = max(0.0, np.floor(left / SUBPIXEL) - 1.0), min(width - 1.0, np.ceil(right / SUBPIXEL) + 1.0)
-    from_y, to_y = (
-        max(np.float64(first), np.floor(top / SUBPIXEL) - 1.0),
-        min(last - 1.0, np.ceil(bottom / SUBPIXEL) + 1.0),
-    )
-    if not (from_x <= to_x and from_y <= to_y):
-        return
-    sign, blocks = 1.0 if volume > 0.0 else -1.0, (width + LANES - 1) // LANES
-    ax, bx, cx, ay, by, cy = sign * ax, sign * bx, sign * cx, sign * ay, sign * by, sign * cy
-    az, bz, cz, volume = sign * az, sign * bz, sign * cz, sign * volume
-    least = _least(ax, bx, _BARELY), _least(ay, by, _BARELY), _least(az, bz, _BARELY)
-    for row in range(np.int64(from_y), np.int64(to_y) + 1):
-        y = row * SUBPIXEL + HALF
-        for column in range(np.int64(from_x), np.int64(to_x) + 1):
-            x = column * SUBPIXEL + HALF
-            e0, e1, e2 = ax * x + (bx * y + cx), ay * x + (by * y + cy), az * x + (bz * y + cz)
-            if e0 < least[0] or e1 < least[1] or e2 < least[2]:
+def _lay(listed, count, corners, faces, width, begin, end, cull, perspective, near, picture):
+    """Lay the triangles of a list over rows `begin` to `end - 1`, in their order."""
+    record, place = np.empty(_RECORD * FEW, np.float32), np.empty(_PLACE * FEW, np.int32)
+    rows, stride = (np.float64(begin), np.float64(end - 1)), in_row(width) * BLOCK
+    for n in range(0, count, FEW):
+        small, others = _set_up(n, count, listed, corners, faces, width, rows, cull, perspective, near, record, place)
+        left = small | others
+        while left != np.uint64(0):
+            lane = first(left)
+            left &= left - np.uint64(1)
+            if (small >> lane) & np.uint64(1):
+                _walk(record, place, lane, stride, picture)
                 continue
-            inverse = (e0 + e1 + e2) / volume
-            n = np.uint64(((row - first) * blocks + column // LANES) * BLOCK + column % LANES)
-            if inverse * near <= 1.0 and np.float32(inverse) > picture[n]:
-                picture[n], picture[n + np.uint64(LANES)] = np.float32(inverse), np.float32(face)
-                picture[n + np.uint64(2 * LANES)] = np.float32(e0 / volume)
-                picture[n + np.uint64(3 * LANES)] = np.float32(e1 / volume)
+            face = np.int64(listed[np.uint64(n) + lane])
+            i, j, k = np.uint64(faces[3 * face]), np.uint64(faces[3 * face + 1]), np.uint64(faces[3 * face + 2])
+            if corners[i, 3] > near and corners[j, 3] > near and corners[k, 3] > near:
+                fill_large(face, i, j, k, corners, perspective, width, begin, end, picture)
+            else:
+                fill_crossing(face, i, j, k, corners, width, begin, end, cull, near, picture)
+
+
+@compiled(inline="always")
+def _lead(slope_x, slope_y):
+    """The top-left rule: pixels on an edge belong to the triangle on its right, or below it where it is level.
+
+    On the grid, what lies inside is at least 0 there, and 1 at other edges.
+    """
+    zero = spread(0.0)
+    return pick((slope_x > zero) | ((slope_x == zero) & (slope_y > zero)), zero, spread(1.0))
 
 
 @compiled(nogil=True, error_model="numpy")
-def _resolve(picture, width, first, last, perspective, ids, barycentric, depth):
-    """Divide by the key, and write the rows: ids, three planes of barycentrics, depth."""
-    blocks, plane = (width + LANES - 1) // LANES, np.uint64(ids.shape[0])
-    zero, one = np.float32(0), np.float32(1)
-    for row in range(first, last):
-        for block in range(blocks):
-            at, to = np.uint64(((row - first) * blocks + block) * BLOCK), np.uint64(row * width + block * LANES)
-            here = min(LANES, width - block * LANES)
-            if here == LANES:
-                copy_lanes_as_int(ids, to, picture, at + np.uint64(LANES))
-            else:
-                for lane in range(here):
-                    ids[to + np.uint64(lane)] = np.int32(picture[at + np.uint64(LANES + lane)])
-            for lane in range(LANES):
-                n = at + np.uint64(lane)
-                key, nothing = picture[n], picture[n + np.uint64(LANES)] < zero
-                away = one / key
-                share = away if perspective else one
-                # The division may leave them a rounding error outside.
-                b0 = min(max(picture[n + np.uint64(2 * LANES)] * share, zero), one)
-                b1 = min(max(picture[n + np.uint64(3 * LANES)] * share, zero), one)
-                picture[n] = away if perspective else -key
-                picture[n + np.uint64(LANES)] = zero if nothing else max(one - b0 - b1, zero)
-                picture[n + np.uint64(2 * LANES)] = zero if nothing else b0
-                picture[n + np.uint64(3 * LANES)] = zero if nothing else b1
-            if here == LANES:
-                copy_lanes(depth, to, picture, at)
-                copy_lanes(barycentric, to, picture, at + np.uint64(2 * LANES))
-                copy_lanes(barycentric, to + plane, picture, at + np.uint64(3 * LANES))
-                copy_lanes(barycentric, to + plane + plane, picture, at + np.uint64(LANES))
-            else:
-                for lane in range(here):
-                    n, m = at + np.uint64(lane), to + np.uint64(lane)
-                    depth[m] = picture[n]
-                    barycentric[m] = picture[n + np.uint64(2 * LANES)]
-                    barycentric[m + plane] = picture[n + np.uint64(3 * LANES)]
-                    barycentric[m + plane + plane] = picture[n + np.uint64(LANES)]
+def _set_up(n, count, listed, corners, faces, width, rows, cull, perspective, near, record, place):
+    """Write what `_walk` needs of the eight triangles from `n` on; returns which of them are for it, and which others.
+
+    Edge functions, key and shares are measured from the first pixel of a triangle's bounding box and begin at the first
+    lane of a block; the key and the shares in the first row of the box, which may lie above the rows that are wanted.
+    """
+    numbers = load(listed, np.uint64(n))
+    (x0, x1, x2), (y0, y1, y2), (k0, k1, k2), far = _corners_of(numbers, corners, faces, near)
+    zero, one, half, back, step = spread(0.0), spread(1.0), spread(HALF), spread(1.0 / SUBPIXEL), spread(SUBPIXEL)
+    # Columns and rows whose centres lie in the bounding box; still floats, as huge values have no whole number.
+    left, right = up((least(least(x0, x1), x2) - half) * back), down((greatest(greatest(x0, x1), x2) - half) * back)
+    top, bottom = up((least(least(y0, y1), y2) - half) * back), down((greatest(greatest(y0, y1), y2) - half) * back)
+    from_x, to_x = greatest(left, zero), least(right, spread(width - 1.0))
+    from_y, to_y = greatest(top, spread(rows[0])), least(bottom, spread(rows[1]))
+    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    there = span(np.int32(0), np.int32(count - n))
+    seen = there & far & _facing(area, cull) & (from_x <= to_x) & (from_y <= to_y)
+    small = seen & (right - left <= spread(_SMALL)) & (bottom - top <= spread(_SMALL))
+    sign = pick(area > zero, one, spread(-1.0))
+    ax, bx, ay, by = sign * (y1 - y2), sign * (x2 - x1), sign * (y2 - y0), sign * (x0 - x2)
+    az, bz, scale = sign * (y0 - y1), sign * (x1 - x0), one / (sign * area)
+    x, y = left * step + half, top * step + half
+    a, b, c = ax * (x - x1) + bx * (y - y1), ay * (x - x2) + by * (y - y2), az * (x - x0) + bz * (y - y0)
+    w0, w1 = (k0 * scale, k1 * scale) if perspective else (scale, scale)
+    k0, k1, k2 = k0 * scale, k1 * scale, k2 * scale
+    kx, ky = (k0 * ax + k1 * ay + k2 * az) * step, (k0 * bx + k1 * by + k2 * bz) * step
+    px, py, qx, qy = w0 * ax * step, w0 * bx * step, w1 * ay * step, w1 * by * step
+    block = down(from_x * spread(1.0 / FEW))
+    dx, dy = block * spread(np.float64(FEW)) - left, from_y - top
+    e0 = down((a - _lead(ax, bx)) * back) + ax * dx + bx * dy
+    e1 = down((b - _lead(ay, by)) * back) + ay * dx + by * dy
+    e2 = down((c - _lead(az, bz)) * back) + az * dx + bz * dy
+    key, p, q = k0 * a + k1 * b + k2 * c + kx * dx, w0 * a + px * dx, w1 * b + qx * dx
+    _keep(record, 0, (e0, e1, e2, key, p, q))
+    _keep(record, 6, (ax, ay, az, kx, px, qx))
+    _keep(record, 12, (bx, by, bz, ky, py, qy))
+    store(record, np.uint64(18 * FEW), as_floats(dy))
+    store(record, np.uint64(19 * FEW), as_floats(numbers))
+    start = ((from_y - spread(rows[0])) * spread(np.float64(in_row(width))) + block) * spread(np.float64(BLOCK))
+    store(place, np.uint64(0), as_ints(start))
+    store(place, np.uint64(FEW), as_ints(to_y - from_y + one))
+    store(place, np.uint64(2 * FEW), as_ints(down(to_x * spread(1.0 / FEW)) - block + one))
+    return bits(small), bits((seen & ~small) | (there & ~far))
+
+
+@compiled(inline="always")
+def _keep(record, column, values):
+    one, two, three, four, five, six = values
+    at = np.uint64(column * FEW)
+    store(record, at, as_floats(one))
+    store(record, at + np.uint64(FEW), as_floats(two))
+    store(record, at + np.uint64(2 * FEW), as_floats(three))
+    store(record, at + np.uint64(3 * FEW), as_floats(four))
+    store(record, at + np.uint64(4 * FEW), as_floats(five))
+    store(record, at + np.uint64(5 * FEW), as_floats(six))
+
+
+@compiled(inline="always")
+def _six(record, column, lane):
+    """Six numbers of a triangle, each in all lanes."""
+    at = np.uint64(column * FEW) + lane
+    return (
+        spread(record[at]), spread(record[at + np.uint64(FEW)]), spread(record[at + np.uint64(2 * FEW)]),
+        spread(record[at + np.uint64(3 * FEW)]), spread(record[at + np.uint64(4 * FEW)]),
+        spread(record[at + np.uint64(5 * FEW)]),
+    )  # fmt: skip
+
+
+@compiled(nogil=True, error_model="numpy")
+def _walk(record, place, lane, stride, picture):
+    """Lay one triangle of a record over the picture, whose rows are `stride` numbers apart."""
+    e0, e1, e2, key, p, q = _six(record, 0, lane)
+    e0x, e1x, e2x, kx, px, qx = _six(record, 6, lane)
+    e0y, e1y, e2y, ky, py, qy = _six(record, 12, lane)
+    dy, number = spread(record[np.uint64(18 * FEW) + lane]), spread(record[np.uint64(19 * FEW) + lane])
+    zero, one, run, steps = spread(np.float32(0)), spread(np.float32(1)), spread(np.float32(FEW)), as_floats(order())
+    rows, blocks = place[np.uint64(FEW) + lane], place[np.uint64(2 * FEW) + lane]
+    column = np.uint64(place[lane])
+    e0, e1, e2 = e0 + e0x * steps, e1 + e1x * steps, e2 + e2x * steps
+    key, p, q = key + kx * steps, p + px * steps, q + qx * steps
+    for _ in range(blocks):
+        at, a, b, c, row = column, e0, e1, e2, dy
+        for _ in range(rows):
+            # Not summed up from row to row: the value must not depend on the row at which a thread begins.
+            new, old = key + ky * row, load(picture, at)
+            seen = (a >= zero) & (b >= zero) & (c >= zero) & (new > old)
+            to_face, to_p, to_q = at + np.uint64(FEW), at + np.uint64(2 * FEW), at + np.uint64(3 * FEW)
+            store(picture, at, pick(seen, new, old))
+            store(picture, to_face, pick(seen, number, load(picture, to_face)))
+            store(picture, to_p, pick(seen, p + py * row, load(picture, to_p)))
+            store(picture, to_q, pick(seen, q + qy * row, load(picture, to_q)))
+            at += np.uint64(stride)
+            a, b, c, row = a + e0y, b + e1y, c + e2y, row + one
+        column += np.uint64(BLOCK)
+        e0, e1, e2 = e0 + e0x * run, e1 + e1x * run, e2 + e2x * run
+        key, p, q = key + kx * run, p + px * run, q + qx * run

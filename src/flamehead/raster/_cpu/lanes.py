@@ -3,7 +3,7 @@
 LLVM turns a loop into vector instructions only where it can prove that its arrays do not overlap, and keeps sums in
 memory from one run of a loop to the next. Kernels that need more say what they want: `load(ids, at) == spread(face)`
 is a mask, `pick(mask, new, old)` chooses, `+ - *` work on floats, `total` sums. Arrays are contiguous; nobody checks
-that `at + FEW` lies within them.
+that `at + FEW` lies within them. Conditions on NaN are false, and `least` and `greatest` of it are their second value.
 """
 
 from __future__ import annotations
@@ -20,34 +20,38 @@ from numba.extending import intrinsic, lower_builtin, register_model
 
 __all__ = [
     "FEW",
-    "LANES",
+    "as_doubles",
+    "as_floats",
+    "as_ints",
     "bits",
-    "copy_lanes",
-    "copy_lanes_as_int",
     "count",
+    "down",
     "first",
+    "greatest",
+    "least",
     "load",
     "load_three",
+    "order",
     "pick",
     "span",
     "spread",
     "store",
     "store_three",
+    "take",
+    "take_rows",
     "total",
+    "up",
 ]
 
 # Type checkers would count the compiler's own first argument.
 _intrinsic: Any = intrinsic
 
-LANES = 16
-"""Pixels in a block: one AVX-512 register of float32, two of AVX2, four of SSE and NEON."""
-
 FEW = 8
 """Pixels in a value: triangles of a head are about six wide, and more lanes would be idle."""
 
 _FLOATS, _INTS = ir.VectorType(ir.FloatType(), FEW), ir.VectorType(ir.IntType(32), FEW)
-_MASK = ir.VectorType(ir.IntType(1), FEW)
-_MANY, _MANY_INTS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.IntType(32), LANES)
+_DOUBLES, _MASK = ir.VectorType(ir.DoubleType(), FEW), ir.VectorType(ir.IntType(1), FEW)
+_HALF = ir.VectorType(ir.DoubleType(), FEW // 2)
 
 
 class _Lanes(types.Type):
@@ -63,6 +67,10 @@ class _LanesModel(models.PrimitiveModel):
 
 
 FLOATS, INTS, MASK = _Lanes("FloatLanes", _FLOATS), _Lanes("IntLanes", _INTS), _Lanes("MaskLanes", _MASK)
+DOUBLES = _Lanes("DoubleLanes", _DOUBLES)
+
+_OF = {types.float32: FLOATS, types.float64: DOUBLES, types.int32: INTS}
+"""Which lanes hold numbers of a type."""
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: ir.VectorType, ahead: int = 0) -> Any:
@@ -72,31 +80,10 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: i
     return builder.bitcast(builder.gep(start, [at]), vector.as_pointer())
 
 
-def _copier(*, as_int: bool) -> Any:
-    def copy(_context: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
-        """`target[to + k] = source[at + k]` for LANES numbers k."""
-
-        def generate(context: Any, builder: Any, made: Any, arguments: Any) -> Any:
-            kinds = made.args
-            values = builder.load(_place(context, builder, kinds[2], arguments[2], arguments[3], _MANY), align=4)
-            values = builder.fptosi(values, _MANY_INTS) if as_int else values
-            place = _place(context, builder, kinds[0], arguments[0], arguments[1], _MANY_INTS if as_int else _MANY)
-            builder.store(values, place, align=4)
-            return context.get_dummy_value()
-
-        return types.void(target, types.uint64, source, types.uint64), generate
-
-    return _intrinsic(copy)
-
-
-copy_lanes = _copier(as_int=False)
-copy_lanes_as_int = _copier(as_int=True)
-
-
 @_intrinsic
 def load(_context, array, at):
-    """`array[at + k]`, of float32 or int32."""
-    kind = FLOATS if array.dtype == types.float32 else INTS
+    """`array[at + k]`."""
+    kind = _OF[array.dtype]
 
     def generate(context, builder, made, arguments):
         return builder.load(_place(context, builder, made.args[0], *arguments, vector=kind.vector), align=4)
@@ -160,13 +147,60 @@ def _numbers(values: list[int]) -> ir.Constant:
 @_intrinsic
 def spread(_context, value):
     """One number in all lanes."""
-    kind = FLOATS if value == types.float32 else INTS
+    kind = _OF[value]
 
     def generate(context, builder, made, arguments):
         first = builder.insert_element(ir.Constant(kind.vector, ir.Undefined), arguments[0], ir.IntType(32)(0))
         return builder.shuffle_vector(first, first, _numbers([0] * FEW))
 
-    return kind(types.float32 if kind is FLOATS else types.int32), generate
+    return kind(value), generate
+
+
+@_intrinsic
+def order(_context):
+    """0 to 7."""
+    return INTS(), lambda context, builder, made, arguments: _numbers(list(range(FEW)))
+
+
+@_intrinsic
+def take(_context, array, rows):
+    """`array[rows[k]]`."""
+    kind = _OF[array.dtype]
+
+    def generate(context, builder, made, arguments):
+        start = cgutils.create_struct_proxy(made.args[0])(context, builder, value=arguments[0]).data
+        found = ir.Constant(kind.vector, ir.Undefined)
+        for lane in range(FEW):
+            number = builder.load(builder.gep(start, [_row(builder, arguments[1], lane)]))
+            found = builder.insert_element(found, number, ir.IntType(32)(lane))
+        return found
+
+    return kind(array, INTS), generate
+
+
+@_intrinsic
+def take_rows(_context, table, rows):
+    """`table[rows[k], c]` for c = 0 to 3, all columns of a table of float64."""
+
+    def generate(context, builder, made, arguments):
+        start = cgutils.create_struct_proxy(made.args[0])(context, builder, value=arguments[0]).data
+        halves = []
+        for lane in range(FEW):
+            at = builder.mul(_row(builder, arguments[1], lane), ir.IntType(64)(FEW // 2))
+            halves.append(builder.load(builder.bitcast(builder.gep(start, [at]), _HALF.as_pointer()), align=8))
+        # Rows k and k + 4 side by side; then columns of two of them together, then of four.
+        wide = [builder.shuffle_vector(halves[k], halves[k + 4], _numbers(list(range(FEW)))) for k in range(4)]
+        even, odd = [0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]
+        pairs = [[builder.shuffle_vector(wide[k], wide[k + 1], _numbers(n)) for k in (0, 2)] for n in (even, odd)]
+        lower, upper = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
+        columns = [builder.shuffle_vector(*pairs[c % 2], _numbers(upper if c > 1 else lower)) for c in range(4)]
+        return context.make_tuple(builder, made.return_type, columns)
+
+    return types.UniTuple(DOUBLES, 4)(table, INTS), generate
+
+
+def _row(builder: Any, rows: Any, lane: int) -> Any:
+    return builder.zext(builder.extract_element(rows, ir.IntType(32)(lane)), ir.IntType(64))
 
 
 @_intrinsic
@@ -187,6 +221,56 @@ def span(_context, begin, end):
 def pick(_context, mask, new, old):
     """New lanes where the mask is set, old ones elsewhere."""
     return new(MASK, new, new), lambda context, builder, made, arguments: builder.select(*arguments)
+
+
+@_intrinsic
+def least(_context, one, two):
+    """The smaller lanes."""
+    return one(one, two), lambda context, builder, made, arguments: _choose(builder, "<", *arguments)
+
+
+@_intrinsic
+def greatest(_context, one, two):
+    """The greater lanes."""
+    return one(one, two), lambda context, builder, made, arguments: _choose(builder, ">", *arguments)
+
+
+def _choose(builder: Any, which: str, one: Any, two: Any) -> Any:
+    compare = builder.icmp_signed if one.type == _INTS else builder.fcmp_ordered
+    return builder.select(compare(which, one, two), one, two)
+
+
+def _rounder(name: str) -> Any:
+    def round_(_context: Any, lanes: Any) -> Any:
+        def generate(context: Any, builder: Any, made: Any, arguments: Any) -> Any:
+            kind = ir.FunctionType(lanes.vector, [lanes.vector])
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+        return lanes(lanes), generate
+
+    return _intrinsic(round_)
+
+
+down, up = _rounder(f"llvm.floor.v{FEW}f64"), _rounder(f"llvm.ceil.v{FEW}f64")
+
+
+@_intrinsic
+def as_floats(_context, lanes):
+    """Lanes of int32 or float64 as float32."""
+    change = "sitofp" if lanes is INTS else "fptrunc"
+    return FLOATS(lanes), lambda context, builder, made, arguments: getattr(builder, change)(arguments[0], _FLOATS)
+
+
+@_intrinsic
+def as_doubles(_context, lanes):
+    """Lanes of int32 as float64."""
+    return DOUBLES(lanes), lambda context, builder, made, arguments: builder.sitofp(arguments[0], _DOUBLES)
+
+
+@_intrinsic
+def as_ints(_context, lanes):
+    """Lanes of float32 or float64, within the range of int32, as that; towards 0."""
+    return INTS(lanes), lambda context, builder, made, arguments: builder.fptosi(arguments[0], _INTS)
 
 
 @_intrinsic
@@ -230,17 +314,48 @@ def total(_context, lanes):
     return types.float32(FLOATS), generate
 
 
-def _define(symbol: Any, kind: _Lanes, result: _Lanes, make: Callable[[Any, Any, Any], Any]) -> None:
-    case = signature(result, kind, kind)
+def _define(symbol: Any, kind: _Lanes, result: _Lanes, make: Callable[..., Any], operands: int = 2) -> None:
+    kinds = (kind,) * operands
     learn: Any = infer_global(symbol)
-    learn(type("_LanesTemplate", (ConcreteTemplate,), {"cases": [case]}))
-    lower_builtin(symbol, kind, kind)(lambda _context, builder, _signature, arguments: make(builder, *arguments))
+    learn(type("_LanesTemplate", (ConcreteTemplate,), {"cases": [signature(result, *kinds)]}))
+    lower_builtin(symbol, *kinds)(lambda _context, builder, _signature, arguments: make(builder, *arguments))
 
 
-# Products may be fused into the sums that take them: one instruction, and one rounding less.
-_define(operator.add, FLOATS, FLOATS, lambda builder, a, b: builder.fadd(a, b, flags=("contract",)))
-_define(operator.sub, FLOATS, FLOATS, lambda builder, a, b: builder.fsub(a, b, flags=("contract",)))
-_define(operator.mul, FLOATS, FLOATS, lambda builder, a, b: builder.fmul(a, b, flags=("contract",)))
-_define(operator.eq, INTS, MASK, lambda builder, a, b: builder.icmp_signed("==", a, b))
-_define(operator.ge, INTS, MASK, lambda builder, a, b: builder.icmp_signed(">=", a, b))
+def _define_arithmetic(symbol: Any, name: str, of_ints: str | None) -> None:
+    def fused(builder: Any, a: Any, b: Any) -> Any:
+        return getattr(builder, name)(a, b, flags=("contract",))
+
+    def exact(builder: Any, a: Any, b: Any) -> Any:
+        return getattr(builder, name)(a, b)
+
+    # Products of float32 may be fused into the sums that take them: one instruction, and one rounding less.
+    _define(symbol, FLOATS, FLOATS, fused)
+    _define(symbol, DOUBLES, DOUBLES, exact)
+    if of_ints is not None:
+        _define(symbol, INTS, INTS, lambda builder, a, b: getattr(builder, of_ints)(a, b))
+
+
+def _define_comparison(symbol: Any, sign: str) -> None:
+    _define(symbol, INTS, MASK, lambda builder, a, b: builder.icmp_signed(sign, a, b))
+    for kind in (FLOATS, DOUBLES):
+        _define(symbol, kind, MASK, lambda builder, a, b: builder.fcmp_ordered(sign, a, b))
+
+
+for _symbol, _name, _of_ints in (
+    (operator.add, "fadd", "add"),
+    (operator.sub, "fsub", "sub"),
+    (operator.mul, "fmul", "mul"),
+    (operator.truediv, "fdiv", None),
+):
+    _define_arithmetic(_symbol, _name, _of_ints)
+for _symbol, _sign in (
+    (operator.eq, "=="),
+    (operator.ge, ">="),
+    (operator.gt, ">"),
+    (operator.le, "<="),
+    (operator.lt, "<"),
+):
+    _define_comparison(_symbol, _sign)
 _define(operator.and_, MASK, MASK, lambda builder, a, b: builder.and_(a, b))
+_define(operator.or_, MASK, MASK, lambda builder, a, b: builder.or_(a, b))
+_define(operator.invert, MASK, MASK, lambda builder, a: builder.not_(a), operands=1)

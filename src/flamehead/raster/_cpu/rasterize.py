@@ -11,8 +11,8 @@ from torch import Tensor
 
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.fill import BLOCK, fill, prepare
-from flamehead.raster._cpu.lanes import LANES
+from flamehead.raster._cpu.fill import fill, prepare
+from flamehead.raster._cpu.scratch import BLOCK, in_row
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.fragments import Fragments
 
@@ -24,7 +24,7 @@ _MOST_SCRATCH = 2**18
 _STRIPS = 2
 """Strips for every thread that works on a picture: heads are not in the middle, and processors not equally fast."""
 
-_FACE_SECONDS, _PIXEL_SECONDS = 4e-8, 1.5e-9
+_FACE_SECONDS, _PIXEL_SECONDS = 3e-8, 1e-9
 """What a triangle and a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
 
 
@@ -46,13 +46,13 @@ def rasterize(
     workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)
     share = max(1, workers // batch) if batch else 1
     strips, rows = _cut(size, share)
-    row = (width + LANES - 1) // LANES * BLOCK
-    triangles, jobs = faces.numpy(), []
+    row = in_row(width) * BLOCK
+    triangles, jobs = faces.numpy().reshape(-1), []
     for n, each in enumerate(points.numpy()):
         view = each, triangles, width, height, rows, cull, perspective, near
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
         if share == 1:
-            jobs.append(partial(_whole, rows * row, view, outputs))
+            jobs.append(partial(_whole, strips, rows * row, view, outputs))
         else:
             lists = prepare(*view)
             jobs += [partial(_some, strip, rows * row, lists, view, outputs) for strip in range(strips)]
@@ -64,19 +64,18 @@ def rasterize(
 def _cut(size: tuple[int, int], share: int) -> tuple[int, int]:
     """How many strips a picture has, and how many rows a strip: threads take the next one when they are ready."""
     width, height = size
-    most = max(1, _MOST_SCRATCH // ((width + LANES - 1) // LANES * BLOCK))
+    most = max(1, _MOST_SCRATCH // (in_row(width) * BLOCK))
     strips = max(-(-height // most), min(height, 0 if share == 1 else _STRIPS * share))
     rows = -(-height // strips)
     return -(-height // rows), rows
 
 
-def _whole(room: int, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    lists = prepare(*view)
-    fill(0, len(lists[1]) - 1, *lists, *view, empty(room, dtype=torch.float32).numpy(), *outputs)
+def _whole(strips: int, room: int, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    fill(0, strips, *prepare(*view), *view[1:], empty(room, dtype=torch.float32).numpy(), *outputs)
 
 
 def _some(strip: int, room: int, lists: tuple, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    fill(strip, strip + 1, *lists, *view, empty(room, dtype=torch.float32).numpy(), *outputs)
+    fill(strip, strip + 1, *lists, *view[1:], empty(room, dtype=torch.float32).numpy(), *outputs)
 
 
 def gather(
