@@ -87,8 +87,7 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
                 count += 1
             u, v, w = barycentric[pixel], barycentric[pixel + plane], barycentric[pixel + 2 * plane]
             _add(u, v, w, part * g0, part * g1, part * g2, face, colors, faces, table[place[face]])
-    for n in range(count):
-        hand_down(np.uint64(seen[n]), table[n], perspective, with_points, points, colors, faces, sums)
+    hand_down(count, seen, table, perspective, with_points, points, colors, faces, sums)
 
 
 @compiled(inline="always")

@@ -14,6 +14,7 @@ from flamehead.raster._cpu.lanes import (
     FEW,
     bits,
     count,
+    fetch,
     first,
     load,
     load_three,
@@ -31,6 +32,15 @@ _ROWS = 64
 
 _FACE_BLOCKS = 8
 """Blocks of pixels that take as long as what is done once for a face."""
+
+_LINE, _AHEAD = 16, 24
+"""Numbers in a cache line, and rows that are asked for before they are read.
+
+Faces come in the order of their rows, but are higher than a page has rows, so processors do not see where this goes.
+"""
+
+_TOGETHER = 64
+"""Faces whose sums are handed to their corners together."""
 
 _REACH = 2.0**-9
 """Pixels: the rasterizer moves corners by less, onto its grid of 1/1024."""
@@ -94,7 +104,7 @@ def arrange(seen, width, height, perspective, points, faces):
             found += 1
     for row in range(height):
         starts[row + 1] += starts[row]
-    chosen, ordered, before = np.empty(found, np.int64), np.empty((found, 4), np.int64), np.zeros(found + 1, np.int64)
+    chosen, ordered, before = np.empty(found, np.int32), np.empty((found, 4), np.int64), np.zeros(found + 1, np.int64)
     for n in range(found):
         place = starts[boxes[n, 2]]
         starts[boxes[n, 2]] += 1
@@ -113,17 +123,53 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
 
     The picture has at least 8 pixels. Faces and their boxes are those of `arrange`.
     """
-    pixels, with_points, row = np.uint64(0), sums.shape[1] > 3, np.empty(12)
+    pixels, with_points = np.uint64(0), sums.shape[1] > 3
+    rows = np.empty((_TOGETHER, 12))
     sums[:] = 0.0
-    for n in range(chosen.shape[0]):
-        face = np.uint64(chosen[n])
-        i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-        row[:] = 0.0
-        for begin in range(boxes[n, 2], boxes[n, 3] + 1, _ROWS):
-            box = boxes[n, 0], boxes[n, 1], begin, min(begin + _ROWS, boxes[n, 3] + 1)
-            pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
-        hand_down(face, row, perspective, with_points, points, values, faces, sums)
+    ahead, last, left, right, burst = _route(boxes, width, ids.shape[0])
+    column = left
+    for start in range(0, chosen.shape[0], _TOGETHER):
+        some = chosen[start : start + _TOGETHER]
+        rows[:] = 0.0
+        for n in range(some.shape[0]):
+            first, end = boxes[start + n, 2], boxes[start + n, 3] + 1
+            # A little with every face: the core waits when too much is on its way.
+            for _ in range(burst):
+                if ahead < min(first + _AHEAD, last):
+                    _fetch(ahead * width + column, gradient, ids, barycentric)
+                    column += _LINE
+                    if column > right:
+                        ahead, column = ahead + 1, left
+            face, row = np.uint64(some[n]), rows[n]
+            i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+            for begin in range(first, end, _ROWS):
+                box = boxes[start + n, 0], boxes[start + n, 1], begin, min(begin + _ROWS, end)
+                pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
+        hand_down(some.shape[0], some, rows, perspective, with_points, points, values, faces, sums)
     found[0] = pixels
+
+
+@compiled(nogil=True)
+def _route(boxes, width, pixels):
+    """Where all boxes lie, as first row, end of rows, first and last column; and lines to fetch for each to be ahead."""
+    if not boxes.shape[0]:
+        return 0, 0, 0, 0, 0
+    left, right, top, bottom = boxes[:, 0].min(), boxes[:, 1].max(), boxes[0, 2], boxes[:, 3].max() + 1
+    lines = (bottom - top) * ((right - left) // _LINE + 1)
+    return top, min(bottom, pixels // width), left, right, lines // boxes.shape[0] + 1
+
+
+@compiled(inline="always")
+def _fetch(pixel, gradient, ids, barycentric):
+    """Ask for a line of pixels."""
+    at, plane = np.uint64(pixel), np.uint64(ids.shape[0])
+    fetch(ids, at)
+    fetch(barycentric, at)
+    fetch(barycentric, at + plane)
+    fetch(barycentric, at + plane + plane)
+    fetch(gradient, np.uint64(3) * at)
+    fetch(gradient, np.uint64(3) * at + np.uint64(_LINE))
+    fetch(gradient, np.uint64(3) * at + np.uint64(2 * _LINE))
 
 
 @compiled(nogil=True, error_model="numpy")

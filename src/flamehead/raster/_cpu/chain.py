@@ -8,27 +8,102 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.lanes import FEW, as_doubles, as_floats, down, least, order, pick, spread, store, take
 from flamehead.raster._grid import SUBPIXEL
 
 __all__ = ["hand_down", "to_points"]
 
 
 @compiled(nogil=True, error_model="numpy")
-def hand_down(face, row, perspective, with_points, points, values, faces, sums):
-    """Add a face's sums for three channels to its corners, see `blocks`: values to columns 0 to 2, positions after."""
-    i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-    for c in range(3):
-        sums[i, c] += row[c]
-        sums[j, c] += row[3 + c]
-        sums[k, c] += row[6 + c]
-    if with_points:
-        j0, k0 = np.float64(values[j, 0] - values[i, 0]), np.float64(values[k, 0] - values[i, 0])
-        j1, k1 = np.float64(values[j, 1] - values[i, 1]), np.float64(values[k, 1] - values[i, 1])
-        j2, k2 = np.float64(values[j, 2] - values[i, 2]), np.float64(values[k, 2] - values[i, 2])
-        one = row[0] * j0 + row[1] * j1 + row[2] * j2, row[0] * k0 + row[1] * k1 + row[2] * k2, row[9]
-        two = row[3] * j0 + row[4] * j1 + row[5] * j2, row[3] * k0 + row[4] * k1 + row[5] * k2, row[10]
-        three = row[6] * j0 + row[7] * j1 + row[8] * j2, row[6] * k0 + row[7] * k1 + row[8] * k2, row[11]
-        to_points(face, one, two, three, faces, 3, points, perspective, sums)
+def hand_down(count, chosen, rows, perspective, with_points, points, values, faces, sums):
+    """Add the sums of `count` faces for three channels, see `blocks`, to their corners, eight faces at a time.
+
+    Values go to columns 0 to 2 of `sums`, positions to those after; points and values are float32.
+    """
+    parts = np.empty(18 * FEW, np.float32)
+    three, one, two, twelve = spread(np.int32(3)), spread(np.int32(1)), spread(np.int32(2)), spread(np.int32(12))
+    for n in range(0, count, FEW):
+        here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
+        first, at = three * take(chosen, here), twelve * here
+        i, j, k = take(faces, first), take(faces, first + one), take(faces, first + two)
+        a, b, c = _three(rows, at), _three(rows, at + three), _three(rows, at + three + three)
+        _keep(parts, 0, a)
+        _keep(parts, 6, b)
+        _keep(parts, 12, c)
+        if with_points:
+            t0, t1, t2 = _three(rows, at + three + three + three)
+            start = _three(values, three * i)
+            to_j, to_k = _minus(_three(values, three * j), start), _minus(_three(values, three * k), start)
+            corners = _three(points, three * i), _three(points, three * j), _three(points, three * k)
+            system, near, fine = _system(corners, perspective)
+            x1, y1, x2, y2, _ = system
+            zero = spread(0.0)
+            place = (zero, zero, corners[0][2]), (x1, y1, corners[1][2]), (x2, y2, corners[2][2])
+            for_i = _move((_dot(a, to_j), _dot(a, to_k), t0), place[0], near, system, fine, perspective)
+            for_j = _move((_dot(b, to_j), _dot(b, to_k), t1), place[1], near, system, fine, perspective)
+            for_k = _move((_dot(c, to_j), _dot(c, to_k), t2), place[2], near, system, fine, perspective)
+            _keep(parts, 3, for_i)
+            _keep(parts, 9, for_j)
+            _keep(parts, 15, for_k)
+        columns = 6 if with_points else 3
+        for lane in range(min(FEW, count - n)):
+            face = np.uint64(chosen[n + lane])
+            for corner in range(3):
+                vertex, part = np.uint64(faces[face, corner]), np.uint64(6 * FEW * corner + lane)
+                for column in range(columns):
+                    sums[vertex, column] += parts[part + np.uint64(FEW * column)]
+
+
+@compiled(inline="always")
+def _three(table, at):
+    """Three numbers in a row of a table, as float64."""
+    return (
+        as_doubles(take(table, at)), as_doubles(take(table, at + spread(np.int32(1)))),
+        as_doubles(take(table, at + spread(np.int32(2)))),
+    )  # fmt: skip
+
+
+@compiled(inline="always")
+def _keep(parts, column, three):
+    x, y, z = three
+    store(parts, np.uint64(column * FEW), as_floats(x))
+    store(parts, np.uint64(column * FEW + FEW), as_floats(y))
+    store(parts, np.uint64(column * FEW + 2 * FEW), as_floats(z))
+
+
+@compiled(inline="always")
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@compiled(inline="always")
+def _minus(a, b):
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+@compiled(inline="always")
+def _system(corners, perspective):
+    """`to_points` for eight faces: corners from the first one and 1 / area; 1 / z; and which faces have both."""
+    half, grid, back, one, zero = spread(0.5), spread(SUBPIXEL), spread(1.0 / SUBPIXEL), spread(1.0), spread(0.0)
+    x0, y0 = down(corners[0][0] * grid + half) * back, down(corners[0][1] * grid + half) * back
+    x1, y1 = down(corners[1][0] * grid + half) * back - x0, down(corners[1][1] * grid + half) * back - y0
+    x2, y2 = down(corners[2][0] * grid + half) * back - x0, down(corners[2][1] * grid + half) * back - y0
+    z0, z1, z2 = (corners[0][2], corners[1][2], corners[2][2]) if perspective else (one, one, one)
+    area, product = x1 * y2 - x2 * y1, z0 * z1 * z2
+    size = area * product
+    fine = ((size > zero) | (size < zero)) & (size < spread(np.inf)) & (size > spread(-np.inf))
+    return (x1, y1, x2, y2, one / area), (one / z0, one / z1, one / z2), fine
+
+
+@compiled(inline="always")
+def _move(slopes, place, near, system, fine, perspective):
+    """What one corner of eight faces gets."""
+    (rise1, rise2, total), (x, y, z), (x1, y1, x2, y2, inverse) = slopes, place, system
+    rise1, rise2 = rise1 * near[1] - total * (near[1] - near[0]), rise2 * near[2] - total * (near[2] - near[0])
+    across, along = (rise1 * y2 - rise2 * y1) * inverse, (x1 * rise2 - x2 * rise1) * inverse
+    z, zero = z if perspective else spread(1.0), spread(0.0)
+    ahead = total * near[0] - x * across - y * along if perspective else zero
+    return pick(fine, zero - z * across, zero), pick(fine, zero - z * along, zero), pick(fine, ahead, zero)
 
 
 @compiled(nogil=True, error_model="numpy")

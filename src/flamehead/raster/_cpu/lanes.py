@@ -26,6 +26,7 @@ __all__ = [
     "bits",
     "count",
     "down",
+    "fetch",
     "first",
     "greatest",
     "least",
@@ -101,6 +102,21 @@ def store(_context, array, at, lanes):
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, lanes), generate
+
+
+@_intrinsic
+def fetch(_context, array, at):
+    """Ask for the cache line of `array[at]`, which will be read soon; any number will do."""
+
+    def generate(context, builder, made, arguments):
+        place = _place(context, builder, made.args[0], *arguments, vector=_FLOATS)
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(call, [place, flag(0), flag(2), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64), generate
 
 
 @_intrinsic
@@ -263,8 +279,9 @@ def as_floats(_context, lanes):
 
 @_intrinsic
 def as_doubles(_context, lanes):
-    """Lanes of int32 as float64."""
-    return DOUBLES(lanes), lambda context, builder, made, arguments: builder.sitofp(arguments[0], _DOUBLES)
+    """Lanes of any kind as float64."""
+    change = {INTS: "sitofp", FLOATS: "fpext", DOUBLES: "bitcast"}[lanes]
+    return DOUBLES(lanes), lambda context, builder, made, arguments: getattr(builder, change)(arguments[0], _DOUBLES)
 
 
 @_intrinsic
