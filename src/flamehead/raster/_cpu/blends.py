@@ -6,8 +6,12 @@ import numpy as np
 
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.chain import hand_down
+from flamehead.raster._cpu.lanes import fetch
 
 __all__ = ["blend", "blend_backward", "blend_in_place", "collect_blends"]
+
+_TOGETHER, _AHEAD = 64, 8
+"""Pixels whose gradients are handed to corners together, and pairs for which memory is asked before they are read."""
 
 
 @compiled(nogil=True)
@@ -62,14 +66,16 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
     """What the blend adds to the gradients of vertices: sums (V, 3 or 6) of three colours, then of positions.
 
     The gradient before the blend is that after it, but for two pixels of every pair. As the rest of the way back is
-    linear, those changes go it alone, and no picture is copied. `gradient` and `barycentric` (three planes) are flat.
-    Faces get a row of `table` when they are met first; rows are those of `blocks.collect_faces`.
+    linear, those changes go it alone, and no picture is copied: each is like a face that is seen on one pixel.
+    `gradient` and `barycentric` (three planes) are flat; rows are those of `blocks.collect_faces`.
     """
-    with_points, plane, count = sums.shape[1] > 3, ids.shape[0], 0
-    most = min(2 * numbers.shape[0], faces.shape[0])
-    place, seen, table = np.full(faces.shape[0], -1, np.int32), np.empty(most, np.int32), np.zeros((most, 12))
+    with_points, plane, size = sums.shape[1] > 3, ids.shape[0], numbers.shape[0]
+    chosen, rows, count = np.empty(_TOGETHER, np.int32), np.empty((_TOGETHER, 12)), 0
     sums[:] = 0.0
-    for n in range(numbers.shape[0]):
+    for n in range(size):
+        if n + _AHEAD < size:
+            for end in range(2):
+                _fetch(numbers[n + _AHEAD, end], gradient, ids, barycentric)
         to, source = _to_and_source(numbers, values, n)
         share, at = values[n, 1] * abs(values[n, 0] - 0.5), 3 * np.int64(to)
         g0, g1, g2 = np.float64(gradient[at]), np.float64(gradient[at + 1]), np.float64(gradient[at + 2])
@@ -81,31 +87,39 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
             face = ids[pixel]
             if face < 0 or part == 0.0:
                 continue
-            if place[face] < 0:
-                place[face] = count
-                seen[count] = face
-                count += 1
             u, v, w = barycentric[pixel], barycentric[pixel + plane], barycentric[pixel + 2 * plane]
-            _add(u, v, w, part * g0, part * g1, part * g2, face, colors, faces, table[place[face]])
-    hand_down(count, seen, table, perspective, with_points, points, colors, faces, sums)
+            _set(u, v, w, part * g0, part * g1, part * g2, face, colors, faces, rows[count])
+            chosen[count] = face
+            count += 1
+        if count > _TOGETHER - 2:
+            hand_down(count, chosen, rows, perspective, with_points, points, colors, faces, sums)
+            count = 0
+    hand_down(count, chosen, rows, perspective, with_points, points, colors, faces, sums)
 
 
 @compiled(inline="always")
-def _add(u, v, w, g0, g1, g2, face, colors, faces, row):
+def _fetch(pixel, gradient, ids, barycentric):
+    """Ask for what a pixel has."""
+    at, plane = np.uint64(pixel), np.uint64(ids.shape[0])
+    fetch(ids, at)
+    fetch(barycentric, at)
+    fetch(barycentric, at + plane)
+    fetch(barycentric, at + plane + plane)
+    fetch(gradient, np.uint64(3) * at)
+
+
+@compiled(inline="always")
+def _set(u, v, w, g0, g1, g2, face, colors, faces, row):
     """One pixel, with barycentrics u, v, w and gradient g."""
     i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
     along_j = along_k = 0.0
     for c, g in ((0, g0), (1, g1), (2, g2)):
-        row[c] += u * g
-        row[3 + c] += v * g
-        row[6 + c] += w * g
+        row[c], row[3 + c], row[6 + c] = u * g, v * g, w * g
         # Values count from the first corner's, so that a large common offset cannot drown differences.
         along_j += g * np.float64(colors[j, c] - colors[i, c])
         along_k += g * np.float64(colors[k, c] - colors[i, c])
     along = v * along_j + w * along_k
-    row[9] += u * along
-    row[10] += v * along
-    row[11] += w * along
+    row[9], row[10], row[11] = u * along, v * along, w * along
 
 
 @compiled(inline="always")

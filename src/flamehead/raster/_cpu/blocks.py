@@ -151,7 +151,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
 
 @compiled(nogil=True)
 def _route(boxes, width, pixels):
-    """Where all boxes lie, as first row, end of rows, first and last column; and lines to fetch for each to be ahead."""
+    """First row, end of rows, first and last column of all boxes, and how many lines to fetch with each."""
     if not boxes.shape[0]:
         return 0, 0, 0, 0, 0
     left, right, top, bottom = boxes[:, 0].min(), boxes[:, 1].max(), boxes[0, 2], boxes[:, 3].max() + 1
