@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from flamehead.raster import _threads
+from flamehead.raster._jobs import Countdown, Job
 from flamehead.raster._team import team
 from flamehead.raster._threads import run
 
@@ -59,6 +60,25 @@ def test_a_team_of_other_size_still_runs_everything():
     run([lambda n=n: _slow(done, n) for n in range(8)], 2)
     assert len(done) == 8
     assert len(set(done)) <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_jobs_hand_back_jobs_and_the_last_of_some_lets_others_begin(threads):
+    done: list[str] = []
+
+    def job(name: str, more: Sequence[Job] = ()) -> Job:
+        def do() -> Sequence[Job]:
+            time.sleep(0.001)
+            done.append(name)
+            return more
+
+        return do
+
+    end = Countdown(4, [job("end")])
+    pair = [end.after(job(name)) for name in ("c", "d")]
+    run([end.after(job("a")), job("open", pair), end.after(job("b"))], threads)
+    assert sorted(done) == ["a", "b", "c", "d", "end", "open"]
+    assert done[-1] == "end" and done.index("open") < min(done.index("c"), done.index("d"))
 
 
 @pytest.mark.parametrize("broken", [0, 1, 3])
@@ -171,14 +191,16 @@ def test_a_team_that_is_late_is_left_alone_for_a_while():
     crew = team()
     if crew is None:
         pytest.skip("torch's team cannot be borrowed here")
-    assert crew.serves(2)
     before = crew._rest, crew._until
+    crew._until = 0.0
+    assert crew.serves(2)
     try:
         crew._judge(0.01)
         assert not crew.serves(2) and crew._rest > before[0]
         done: list[int] = []
         run([lambda n=n: done.append(n) for n in range(6)], 2)
         assert sorted(done) == list(range(6))
+        crew._until = 0.0
+        assert crew.serves(2)
     finally:
         crew._rest, crew._until = before
-    assert crew.serves(2)

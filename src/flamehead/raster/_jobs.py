@@ -4,18 +4,37 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-__all__ = ["Jobs"]
+__all__ = ["Countdown", "Job", "Jobs"]
+
+Job: TypeAlias = "Callable[[], Sequence[Job] | None]"
+"""Something to do; it may hand back more jobs, which its own work has made possible."""
 
 T = TypeVar("T")
+
+
+class Countdown:
+    """Jobs that can begin when so many others have ended, whoever does those."""
+
+    def __init__(self, count: int, then: Sequence[Job]) -> None:
+        self._left, self._then = deque(range(count)), then
+
+    def after(self, job: Job) -> Job:
+        """The job, as one of those that are counted; the last one hands back those that can begin."""
+        return partial(self._do, job)
+
+    def _do(self, job: Job) -> Sequence[Job] | None:
+        more = job()
+        return more if self._left.pop() else [*(more or ()), *self._then]
 
 
 class Jobs:
     """Jobs, each of which is done once, by whoever comes first."""
 
-    def __init__(self, jobs: Sequence[Callable[[], None]], helpers: int) -> None:
+    def __init__(self, jobs: Sequence[Job], helpers: int) -> None:
         # Nothing else in Python is taken out of by several threads without a lock.
         self._jobs, self._tickets = deque(jobs), deque(range(helpers))
         self.errors: list[BaseException] = []
@@ -34,7 +53,7 @@ class Jobs:
         """
         while (job := _next(self._jobs, last=last_first)) is not None:
             begin = perf_counter()
-            job()
+            self._jobs.extend(job() or ())
             self.longest = max(self.longest, perf_counter() - begin)
 
     def stop(self) -> None:

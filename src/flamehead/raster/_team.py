@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -20,7 +20,7 @@ from time import perf_counter
 
 import torch
 
-from flamehead.raster._jobs import Jobs
+from flamehead.raster._jobs import Job, Jobs
 
 __all__ = ["Team", "team"]
 
@@ -60,7 +60,7 @@ class Team:
         fits = threads <= torch.get_num_threads() <= 2 * threads
         return fits and self._level() == 0 and perf_counter() >= self._until
 
-    def run(self, jobs: Sequence[Callable[[], None]], threads: int) -> None:
+    def run(self, jobs: Sequence[Job], threads: int) -> None:
         """Every job on one of so many threads, this one among them; the first error is raised when all have ended."""
         # The caller has a ticket of its own: the runtime may send no worker at all, or very late.
         work, number = Jobs(jobs, threads - 1), next(self._numbers)

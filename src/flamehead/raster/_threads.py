@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from flamehead.errors import InputError
-from flamehead.raster._jobs import Jobs
+from flamehead.raster._jobs import Job, Jobs
 from flamehead.raster._team import team
 
 __all__ = ["ranges", "run", "threads_for"]
@@ -35,11 +35,10 @@ def threads_for(seconds: float, threads: int | None) -> int:
     return max(1, min(torch.get_num_threads(), int(seconds / _WORTH_A_THREAD)))
 
 
-def run(jobs: Sequence[Callable[[], None]], threads: int) -> None:
+def run(jobs: Sequence[Job], threads: int) -> None:
     """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here."""
     if threads < 2 or len(jobs) < 2:
-        for job in jobs:
-            job()
+        Jobs(jobs, 0).do()
         return
     borrowed = team()
     if borrowed is not None and borrowed.serves(threads):
@@ -63,7 +62,7 @@ def run(jobs: Sequence[Callable[[], None]], threads: int) -> None:
         raise error
 
 
-def ranges(kernel: Callable[..., None], units: int, threads: int, *arguments: Any) -> list[Callable[[], None]]:
+def ranges(kernel: Callable[..., None], units: int, threads: int, *arguments: Any) -> list[Job]:
     """Jobs `kernel(first, last, *arguments)` that cover the units from 0 on, one for each thread."""
     parts = max(1, min(threads, units))
     ends = [units * part // parts for part in range(parts + 1)]

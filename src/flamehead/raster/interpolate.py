@@ -196,11 +196,11 @@ class _Interpolate(torch.autograd.Function):
         threads: int | None,
     ) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
-        from flamehead.raster._cpu import gradients as kernels
+        from flamehead.raster._cpu.spread import interpolate as spread
 
         values = values.contiguous()
         ctx.save_for_backward(values, points, faces, ids, planes)
-        out, seen = kernels.interpolate(values, faces, ids, planes, threads=threads)
+        out, seen = spread(values, faces, ids, planes, threads=threads)
         ctx.options = {"seen": seen, "width": width, "perspective": perspective, "threads": threads}
         return out
 
@@ -209,10 +209,10 @@ class _Interpolate(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        from flamehead.raster._cpu import gradients as kernels
+        from flamehead.raster._cpu.gradients import interpolate_backward
 
         values, points, *fixed = ctx.saved_tensors
         corners = None if points is None else points.contiguous()
         options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
-        found = kernels.interpolate_backward(gradients[0].contiguous(), values, corners, *fixed, **options)
+        found = interpolate_backward(gradients[0].contiguous(), values, corners, *fixed, **options)
         return (*found, None, None, None, None, None, None)

@@ -1,4 +1,4 @@
-"""`interpolate` in numba, forward and backward.
+"""`interpolate` in numba, backward.
 
 The work on a picture is cut into bands, whose number depends on the size of the job alone; every band adds to
 gradients of its own, which are summed in the order of the bands. So there are no atomics, and the bits are the same
@@ -9,14 +9,13 @@ registers along a run of pixels that show one face.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.raster._buffers import empty, empty_like
@@ -24,50 +23,16 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
 from flamehead.raster._cpu.blends import blend_backward, collect_blends
 from flamehead.raster._cpu.chain import to_points
-from flamehead.raster._cpu.lanes import FEW
+from flamehead.raster._cpu.spread import UNITS, Seen, bands_for, work
 from flamehead.raster._threads import ranges, run, threads_for
 
-__all__ = ["Blends", "Seen", "interpolate", "interpolate_backward"]
-
-_UNITS = 16
-"""Bands in all pictures of a batch together, at most; a larger batch has one for each picture."""
-
-_BAND = 1 << 16
-"""Pixels in a band, at least."""
+__all__ = ["Blends", "interpolate_backward"]
 
 _LISTS, _LISTED = 5, 1 << 14
 """Lists of faces in a picture, at most, and their pixels, at least; each list has sums for all vertices."""
 
-_FORWARD_SECONDS, _BACKWARD_SECONDS = 3e-9, 6e-9
-"""What three channels of a pixel cost on one core, roughly; they only decide how many threads a job is worth."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What `interpolate` noticed on its way: which faces are seen in every picture, and on how many pixels in all."""
-
-    faces: Bool[np.ndarray, "B F"]
-    pixels: int
-    places: list[tuple[np.ndarray, np.ndarray, np.ndarray] | None] = field(default_factory=list)
-    """What `blocks.arrange` makes of every picture, where somebody had time for it."""
-
-    def arrange(
-        self, n: int, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Faces and boxes of a picture, and the work before each."""
-        found = self.places[n] if self.places else None
-        return found or blocks.arrange(self.faces[n], width, height, perspective, points, faces)
-
-    def arrange_early(
-        self, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
-    ) -> list[Callable[[], None]]:
-        """Jobs that fill `places`, for points of every picture."""
-        self.places[:] = [None] * len(self.faces)
-
-        def one(n: int) -> None:
-            self.places[n] = blocks.arrange(self.faces[n], width, height, perspective, points[n], faces)
-
-        return [partial(one, n) for n in range(len(self.faces))]
+_SECONDS = 6e-9
+"""What three channels of a pixel cost on one core, roughly; it only decides how many threads a job is worth."""
 
 
 class Blends(NamedTuple):
@@ -76,47 +41,6 @@ class Blends(NamedTuple):
     numbers: Int[np.ndarray, "N 5"]
     values: Float[np.ndarray, "N 4"]
     differences: Float[np.ndarray, "N C"]
-
-
-def interpolate(
-    attributes: Float[Tensor, "A V C"],
-    faces: Int[Tensor, "F 3"],
-    face_ids: Int[Tensor, "B P"],
-    barycentric: Float[Tensor, "B 3 P"],
-    *,
-    threads: int | None,
-    first: Sequence[Callable[[], None]] = (),
-) -> tuple[Float[Tensor, "B P C"], Seen | None]:
-    """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous.
-
-    `first` are jobs of the caller, done on the same threads before and beside these.
-    """
-    size, pixels = face_ids.shape
-    out = empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
-    workers = threads_for(_work(out) * _FORWARD_SECONDS, threads)
-    values, *arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
-    if attributes.shape[2] == 3 and out.dtype == torch.float32 and pixels >= FEW:
-        jobs, seen = _paint(values, *arrays, workers=workers)
-        run([*first, *jobs], workers)
-        return out, seen()
-    bands = _bands(size, pixels)
-    run([*first, *ranges(_spread, size * bands, workers, bands, values, *arrays)], workers)
-    return out, None
-
-
-def _paint(
-    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, *, workers: int
-) -> tuple[list[Callable[[], None]], Callable[[], Seen]]:
-    size, pixels = ids.shape
-    seen, jobs = np.zeros((size, len(faces)), dtype=np.bool_), []
-    parts = max(1, min(-(-2 * workers // max(1, size)), pixels // FEW)) if workers > 1 else 1
-    counts = np.zeros((size * parts, 1), dtype=np.int64)
-    for n in range(size):
-        arrays = values[n if len(values) > 1 else 0], faces, ids[n], barycentric[n].reshape(-1), out[n].reshape(-1)
-        for part in range(parts):
-            ends = pixels * part // parts, pixels * (part + 1) // parts
-            jobs.append(partial(blocks.paint, *ends, *arrays, seen[n], counts[n * parts + part]))
-    return jobs, lambda: Seen(seen, int(counts.sum()))
 
 
 def interpolate_backward(
@@ -142,16 +66,21 @@ def interpolate_backward(
     by_values, by_points = empty_like(attributes), empty_like(points) if to_points and points is not None else None
     corners = np.empty((1, 0, 3), np.float32) if points is None else points.detach().float().numpy()
     arrays = tuple(x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
-    workers = threads_for(_work(gradient) * _BACKWARD_SECONDS, threads)
-    bands, columns = _bands(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
-    results: list[tuple[int, Tensor | None]] = [(0, by_values), (channels, by_points)]
+    workers = threads_for(work(gradient) * _SECONDS, threads)
+    bands, columns = bands_for(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
+
+    def hand_out(sums: np.ndarray) -> None:
+        for first, each in ((0, by_values), (channels, by_points)):
+            if each is not None:
+                _add_up(sums, first, each.numpy())
+
     if seen is not None and points is not None and gradient.dtype == torch.float32:
-        few = max(1, min(_LISTS, face_ids.shape[1] // _LISTED, _UNITS // max(1, size)))
+        few = max(1, min(_LISTS, face_ids.shape[1] // _LISTED, UNITS // max(1, size)))
         tables = few + (blends is not None)
         # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
         sums = empty(size * tables, rows, columns, dtype=torch.float32).numpy()
         if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers, blends) == seen.pixels:
-            _hand_out(sums, size, tables, results)
+            hand_out(sums)
             return by_values, by_points
         # Some face is not where its corners are: one of them is behind the camera, or the points are others.
     moved = None
@@ -162,7 +91,7 @@ def interpolate_backward(
     table = min(len(faces), -(-face_ids.shape[1] // bands)), 3 * channels + 3
     common = bands, perspective, corners, *arrays, sums
     run(ranges(_collect_with_scratch, size * bands, workers, table, common), workers)
-    _hand_out(sums, size, bands, results)
+    hand_out(sums)
     if moved is not None and by_points is not None:
         by_points += moved if len(by_points) == size else moved.sum(0, keepdim=True)
     return by_values, by_points
@@ -208,74 +137,10 @@ def _collect_listed(
     return int(found.sum())
 
 
-def _hand_out(sums: np.ndarray, size: int, bands: int, results: list[tuple[int, Tensor | None]]) -> None:
-    """Sum over bands, and over pictures where these share one set of rows; results start at a column each."""
-    known = [(first, each) for first, each in results if each is not None]
-    if not size:
-        for _, each in known:
-            each.zero_()
-        return
-    _add_up(sums, 1, bands)
-    for first, each in known:
-        if len(each) == size:
-            _take(sums, first, each.numpy())
-    if any(len(each) != size for _, each in known):
-        _add_up(sums, bands, size * bands)
-        for first, each in known:
-            if len(each) != size:
-                _take(sums, first, each.numpy())
-
-
 def _collect_with_scratch(first: int, last: int, rows: tuple[int, int], arguments: tuple) -> None:
     place = empty(len(arguments[5]), dtype=torch.int32)
     seen, table = empty(rows[0], dtype=torch.int32), empty(*rows, dtype=torch.float64)
     _collect(first, last, *arguments, place.numpy(), seen.numpy(), table.numpy())
-
-
-def _bands(size: int, pixels: int) -> int:
-    return max(1, min(pixels // _BAND, _UNITS // size)) if size else 1
-
-
-def _work(values: Tensor) -> int:
-    size, pixels, channels = values.shape
-    return size * pixels * ((channels + 2) // 3)
-
-
-@compiled(nogil=True)
-def _spread(first, last, bands, attributes, faces, face_ids, barycentric, out):
-    """Bands `first` to `last` of all pictures, three channels at a time."""
-    pixels, channels = out.shape[1], out.shape[2]
-    for unit in range(first, last):
-        item, band = unit // bands, unit % bands
-        start, stop = pixels * band // bands, pixels * (band + 1) // bands
-        values = attributes[item if attributes.shape[0] > 1 else 0]
-        for c in range(0, channels, 3):
-            _spread_three(c, values, faces, face_ids[item, start:stop], barycentric[item, :, start:stop],
-                          out[item, start:stop])  # fmt: skip
-
-
-@compiled(nogil=True)
-def _spread_three(c, values, faces, ids, barycentric, out):
-    """Channels c, c + 1 and c + 2; those that are not there are the last one again."""
-    d, e = min(c + 1, out.shape[1] - 1), min(c + 2, out.shape[1] - 1)
-    zero = out.dtype.type(0)
-    i0 = i1 = i2 = j0 = j1 = j2 = k0 = k1 = k2 = zero
-    last = -1
-    for pixel in range(ids.shape[0]):
-        face = ids[pixel]
-        if face < 0:
-            out[pixel, c] = out[pixel, d] = out[pixel, e] = zero
-            continue
-        if face != last:
-            last = face
-            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-            i0, i1, i2 = values[i, c], values[i, d], values[i, e]
-            j0, j1, j2 = values[j, c], values[j, d], values[j, e]
-            k0, k1, k2 = values[k, c], values[k, d], values[k, e]
-        a, b, g = barycentric[0, pixel], barycentric[1, pixel], barycentric[2, pixel]
-        out[pixel, c] = a * i0 + b * j0 + g * k0
-        out[pixel, d] = a * i1 + b * j1 + g * k1
-        out[pixel, e] = a * i2 + b * j2 + g * k2
 
 
 @compiled(nogil=True)
@@ -315,24 +180,16 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
 
 
 @compiled(nogil=True)
-def _take(sums, first, out):
-    """Take the columns from `first` on, of the first table of every group."""
-    each = sums.shape[0] // out.shape[0]
-    for n in range(out.shape[0]):
+def _add_up(sums, first, out):
+    """Sum columns from `first` on over bands, and over pictures where these share one set of rows, in their order."""
+    each = sums.shape[0] // max(1, out.shape[0])
+    for item in range(out.shape[0]):
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):
-                out[n, row, column] = sums[n * each, row, first + column]
-
-
-@compiled(nogil=True)
-def _add_up(sums, step, each):
-    """Add every `step`-th table to the first one of its group of `each`, in their order."""
-    flat = sums.reshape(sums.shape[0], -1)
-    for unit in range(0, sums.shape[0], step):
-        if unit % each:
-            target, source = flat[unit - unit % each], flat[unit]
-            for n in range(target.shape[0]):
-                target[n] += source[n]
+                total = 0.0
+                for n in range(item * each, item * each + each):
+                    total += sums[n, row, first + column]
+                out[item, row, column] = total
 
 
 @compiled(nogil=True)

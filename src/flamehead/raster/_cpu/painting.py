@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.raster._cpu.blends import blend_in_place
-from flamehead.raster._cpu.gradients import Blends, Seen, interpolate
-from flamehead.raster._cpu.pairs import SECONDS, Search
-from flamehead.raster._threads import threads_for
+from flamehead.raster._cpu.gradients import Blends
+from flamehead.raster._cpu.pairs import SECONDS, Search, parts_for
+from flamehead.raster._cpu.spread import Seen, plan
+from flamehead.raster._jobs import Countdown, Job
+from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges
 
 __all__ = ["paint"]
@@ -27,15 +31,24 @@ def paint(
     threads: int | None,
 ) -> tuple[Float[Tensor, "B P C"], Seen | None, list[Blends]]:
     """The picture, what `interpolate` noticed, and what was blended; the scene is points, face ids and depth."""
-    points, ids, depth = scene
-    workers = threads_for(len(ids) * SECONDS, threads)
-    search = Search(points, edges, ids, depth, perspective=perspective, workers=workers)
-    out, seen = interpolate(attributes, faces, face_ids, barycentric, threads=threads, first=search.first)
-    height, width = ids.shape[1:]
-    early = seen.arrange_early(width, height, perspective, points, faces.numpy()) if seen is not None else []
-    blends = []
-    for each, pairs in zip(out.numpy(), search.pairs(early), strict=True):
-        differences = np.empty((len(pairs.numbers), out.shape[2]), each.dtype)
-        blend_in_place(each, pairs.numbers, pairs.values, differences)
-        blends.append(Blends(pairs.numbers, pairs.values, differences))
-    return out, seen, blends
+    points, (size, height, width) = scene[0], scene[1].shape
+    planned = plan(attributes, faces, face_ids, barycentric, threads=threads)
+    workers = max(planned.workers, threads_for(size * SECONDS, threads))
+    parts = parts_for(size, workers)
+    searches = [Search(*each, edges, perspective=perspective, parts=parts) for each in zip(*scene, strict=True)]
+    blends: list[Blends | None] = [None] * size
+
+    def blend(n: int) -> None:
+        searches[n].end()
+        pairs, image = searches[n].pairs, planned.out[n].numpy()
+        differences = np.empty((len(pairs.numbers), image.shape[1]), image.dtype)
+        blend_in_place(image, pairs.numbers, pairs.values, differences)
+        blends[n] = Blends(pairs.numbers, pairs.values, differences)
+
+    # All in one go: threads that met in between would wait for one another.
+    done = Countdown(len(planned.jobs) + parts * size, [partial(blend, n) for n in range(size)])
+    arranged = planned.seen.arrange_early(width, height, perspective, points, faces.numpy()) if planned.seen else []
+    painted = Countdown(len(planned.jobs), arranged)
+    jobs: list[Job] = [partial(search.begin, done) for search in searches]
+    run([*jobs, *(painted.after(done.after(job)) for job in planned.jobs)], workers)
+    return planned.out, planned.seen, [each for each in blends if each is not None]
