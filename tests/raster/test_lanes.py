@@ -24,6 +24,7 @@ from flamehead.raster._cpu.lanes import (
     store_three,
     take,
     take_rows,
+    times_plus,
     total,
     up,
 )
@@ -36,7 +37,7 @@ def _floats(values, ids, at, wanted, begin, end, out):
     mixed = pick(here, one * two - three, one + spread(np.float32(2)))
     store(out, np.uint64(0), mixed)
     store_three(out, np.uint64(FEW), one, two, three)
-    return bits(here), count(bits(here)), total(mixed)
+    return bits(here), count(bits(here)), total(times_plus(mixed, spread(np.float32(2)), one))
 
 
 @njit
@@ -82,7 +83,7 @@ def test_lanes_do_what_numpy_does():
         lanes = np.arange(FEW)
         here = (ids[at : at + FEW] == 1) & (lanes >= begin) & (lanes < end)
         mixed = np.where(here, one * two - three, one + 2)
-        assert np.array_equal(out[:FEW], mixed) and whole == mixed.sum()
+        assert np.array_equal(out[:FEW], mixed) and whole == (2 * mixed + one).sum()
         assert np.array_equal(out[FEW:], values[at : at + 3 * FEW])
         assert mask == (here * 2**lanes).sum() and pixels == here.sum()
 

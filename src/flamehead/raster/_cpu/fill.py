@@ -30,6 +30,7 @@ from flamehead.raster._cpu.lanes import (
     store,
     take,
     take_rows,
+    times_plus,
     up,
 )
 from flamehead.raster._cpu.large import fill_crossing, fill_large
@@ -236,21 +237,21 @@ def _walk(record, place, lane, stride, picture):
     zero, one, run, steps = spread(np.float32(0)), spread(np.float32(1)), spread(np.float32(FEW)), as_floats(order())
     rows, blocks = place[np.uint64(FEW) + lane], place[np.uint64(2 * FEW) + lane]
     column = np.uint64(place[lane])
-    e0, e1, e2 = e0 + e0x * steps, e1 + e1x * steps, e2 + e2x * steps
-    key, p, q = key + kx * steps, p + px * steps, q + qx * steps
+    e0, e1, e2 = times_plus(e0x, steps, e0), times_plus(e1x, steps, e1), times_plus(e2x, steps, e2)
+    key, p, q = times_plus(kx, steps, key), times_plus(px, steps, p), times_plus(qx, steps, q)
     for _ in range(blocks):
         at, a, b, c, row = column, e0, e1, e2, dy
         for _ in range(rows):
             # Not summed up from row to row: the value must not depend on the row at which a thread begins.
-            new, old = key + ky * row, load(picture, at)
+            new, old = times_plus(ky, row, key), load(picture, at)
             seen = (a >= zero) & (b >= zero) & (c >= zero) & (new > old)
             to_face, to_p, to_q = at + np.uint64(FEW), at + np.uint64(2 * FEW), at + np.uint64(3 * FEW)
             store(picture, at, pick(seen, new, old))
             store(picture, to_face, pick(seen, number, load(picture, to_face)))
-            store(picture, to_p, pick(seen, p + py * row, load(picture, to_p)))
-            store(picture, to_q, pick(seen, q + qy * row, load(picture, to_q)))
+            store(picture, to_p, pick(seen, times_plus(py, row, p), load(picture, to_p)))
+            store(picture, to_q, pick(seen, times_plus(qy, row, q), load(picture, to_q)))
             at += np.uint64(stride)
             a, b, c, row = a + e0y, b + e1y, c + e2y, row + one
         column += np.uint64(BLOCK)
-        e0, e1, e2 = e0 + e0x * run, e1 + e1x * run, e2 + e2x * run
-        key, p, q = key + kx * run, p + px * run, q + qx * run
+        e0, e1, e2 = times_plus(e0x, run, e0), times_plus(e1x, run, e1), times_plus(e2x, run, e2)
+        key, p, q = times_plus(kx, run, key), times_plus(px, run, p), times_plus(qx, run, q)

@@ -40,6 +40,7 @@ __all__ = [
     "store_three",
     "take",
     "take_rows",
+    "times_plus",
     "total",
     "up",
 ]
@@ -268,6 +269,21 @@ def _rounder(name: str) -> Any:
 
 
 down, up = _rounder(f"llvm.floor.v{FEW}f64"), _rounder(f"llvm.ceil.v{FEW}f64")
+
+
+@_intrinsic
+def times_plus(_context, one, two, three):
+    """`one * two + three` of float32, rounded once if the machine has such an instruction.
+
+    Written with `*` and `+` that is up to the compiler, which may decide otherwise where the same loop is unrolled.
+    """
+    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+
+    def generate(context, builder, made, arguments):
+        call = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{FEW}f32")
+        return builder.call(call, arguments)
+
+    return one(FLOATS, FLOATS, FLOATS), generate
 
 
 @_intrinsic
