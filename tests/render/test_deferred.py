@@ -9,7 +9,7 @@ import torch
 from flamehead.geometry.normals import vertex_normals
 from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw, to_screen
 from flamehead.render._normals import smooth_normals
-from flamehead.render._packed import pack_texels, unpack_texels
+from flamehead.render._packed import double_up, pack_texels, unpack_texels
 from flamehead.render._regions import Regions
 from flamehead.render._screen import place
 from flamehead.render._split import split
@@ -143,7 +143,9 @@ def test_packed_texels_are_those_of_the_pyramid(height, width, decode):
         texels = np.concatenate([one.texels for one in half])
         parts.append(Regions(1, lows, highs, begins, half[0].layout, texels))
     for finest in parts:
-        found = unpack_texels(image, weight.reshape(-1).clone(), finest, decode=decode)
+        gradient = weight.reshape(-1).clone()
+        double_up(gradient, sizes)
+        found = unpack_texels(image, gradient, finest, decode=decode)
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=2e-6)
 
 

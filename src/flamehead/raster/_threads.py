@@ -36,7 +36,10 @@ def threads_for(seconds: float, threads: int | None) -> int:
 
 
 def run(jobs: Sequence[Job], threads: int) -> None:
-    """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here."""
+    """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here.
+
+    A single job is not worth a thread, nor is what it hands back.
+    """
     if threads < 2 or len(jobs) < 2:
         Jobs(jobs, 0).do()
         return

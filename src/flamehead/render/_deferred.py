@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,23 +19,27 @@ from torch.autograd.function import once_differentiable
 
 from flamehead.raster import Fragments
 from flamehead.raster._buffers import empty, empty_like
+from flamehead.raster._jobs import Countdown, Job
 from flamehead.raster._silhouette import Pairs
-from flamehead.raster._threads import ranges, run, threads_for
-from flamehead.raster.antialias import silhouette_pairs
+from flamehead.raster._threads import run, threads_for
+from flamehead.raster.antialias import seen_from
 from flamehead.raster.edges import edges_of
-from flamehead.render._packed import is_even, pack_texels, unpack_texels
+from flamehead.render._packed import Packing, double_up, is_even, unpack_texels
 from flamehead.render._regions import Regions
 from flamehead.render._seams import CutMesh, cut_mesh
 from flamehead.render.harmonics import HARMONIC_CONSTANTS
 from flamehead.render.sampling import layout
 from flamehead.render.texture import Texture
 
+if TYPE_CHECKING:
+    from flamehead.raster._cpu.pairs import Search
+
 __all__ = ["paint"]
 
 Sizes = tuple[tuple[int, int], ...]
 """Of a texture and its copies."""
 
-_UNITS = 8
+_UNITS = 16
 """Bands of one picture at most; sums are taken band by band, so their bits do not depend on the number of threads."""
 
 _BAND = 1 << 13
@@ -78,17 +82,28 @@ def paint(
     *batch, height, width = fragments.face_ids.shape
     cut = cut_mesh(faces, texture.uv_faces)
     scaled = light * light.new_tensor(HARMONIC_CONSTANTS)[:, None]
-    pairs = silhouette_pairs(points, edges_of(faces), fragments, perspective=perspective) if smooth_edges else []
+    searches = _searches(points, faces, fragments, perspective) if smooth_edges else []
     tables = faces.int().contiguous(), texture.uv_faces.int().contiguous(), cut.faces.int().reshape(-1)
     triangles, uv_triangles, cut_triangles = (table.numpy() for table in tables)
     seen, decode = _Seen.of(fragments), encode and texture.encoding == "srgb"
-    scene = _Scene(seen, width, height, cut, triangles, uv_triangles, cut_triangles, perspective, encode, decode, pairs)
+    scene = _Scene(
+        seen, width, height, cut, triangles, uv_triangles, cut_triangles, perspective, encode, decode, searches
+    )
     lights = scaled.expand(*batch, 9, 3).reshape(-1, 9, 3)
     shapes = (value.expand(*batch, *value.shape[-2:]).reshape(-1, *value.shape[-2:]) for value in (points, normals))
     found = _Paint.apply(*shapes, lights, texture.image, texture.uv, scene)
     assert isinstance(found, tuple)
     image, alpha = found
     return image.reshape(*batch, height, width, 3), alpha.reshape(*batch, height, width)
+
+
+def _searches(points: Tensor, faces: Tensor, fragments: Fragments, perspective: bool) -> list[Search]:
+    # Imported here: numba costs a second.
+    from flamehead.raster._cpu.pairs import SECONDS, Search, parts_for
+
+    scene, edges = seen_from(points, fragments), edges_of(faces)
+    parts = parts_for(len(scene[0]), threads_for(len(scene[0]) * SECONDS, None))
+    return [Search(*each, edges, perspective=perspective, parts=parts) for each in zip(*scene, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -130,8 +145,13 @@ class _Scene:
     perspective: bool
     encode: bool
     decode: bool
-    pairs: list[Pairs]
-    """Of every picture; empty where outlines are not blended."""
+    searches: list[Search]
+    """For the silhouettes of every picture; empty where outlines are not blended."""
+
+    @property
+    def pairs(self) -> list[Pairs]:
+        """What they have found."""
+        return [search.pairs for search in self.searches]
 
     @property
     def bands(self) -> list[tuple[int, int]]:
@@ -159,13 +179,14 @@ class _Paint(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.scene = scene
         size, pixels = scene.seen.ids.shape
-        texels, ctx.sizes = pack_texels(image, decode=scene.decode)
+        packing = Packing.of(image, decode=scene.decode)
+        ctx.sizes, workers = packing.sizes, max(packing.workers, scene.workers)
         colors, alpha = empty(size, pixels, 3, dtype=torch.float32), empty(size, pixels, dtype=torch.float32)
+        searched = (partial(search.begin, Countdown(search.parts, [search.end])) for search in scene.searches)
+        prepared = [_arguments(scene, item, points, normals, scaled, uv, ctx.sizes) for item in range(size)]
+        run([*searched, *packing.jobs, *(job for _, job in prepared)], workers)
         # Copies, which nobody writes to before the way back.
-        ctx.common = [
-            (*_arguments(scene, item, points, normals, scaled, uv, ctx.sizes), *_look(texels, ctx.sizes))
-            for item in range(size)
-        ]
+        ctx.common = [(*arguments, *_look(packing.texels, ctx.sizes)) for arguments, _ in prepared]
         ctx.extents = np.empty((size, len(scene.bands), 2), dtype=np.float32)
         ctx.differences = [np.empty((len(pairs.numbers), 4), dtype=np.float32) for pairs in scene.pairs]
         for item, common in enumerate(ctx.common):
@@ -201,12 +222,17 @@ class _Paint(torch.autograd.Function):
             by_scaled[item] = torch.from_numpy(found.sums.sum(axis=0, dtype=np.float64))
             corners = scene, common[5], points[item].numpy()
             into = zip(by_vertex[:, item].numpy(), by_uv.numpy(), strict=True)
-            jobs = [partial(found.to_corners, half, *corners, *each) for half, each in enumerate(into)]
+            jobs: list[Job] = [partial(found.to_corners, half, *corners, *each) for half, each in enumerate(into)]
+            last = item == len(points) - 1
             if to_image:
                 how = {"finest": 0 if several else 1, "more": item > 0, "workers": scene.workers}
-                jobs += regions.jobs(by_texels.numpy(), **how)
+                more = regions.jobs(by_texels.numpy(), **how)
+                double = partial(double_up, by_texels, ctx.sizes)
+                added = Countdown(len(more), [double] if last else [])
+                # First, because others wait for them.
+                jobs = [*(added.after(job) for job in more), *jobs]
             run(jobs, scene.workers)
-            if to_image and item == len(points) - 1:
+            if to_image and last:
                 by_image = unpack_texels(image, by_texels, None if several else regions, decode=scene.decode)
         by_vertex = by_vertex.sum(0).float()
         return by_vertex[..., 3:], by_vertex[..., :3], by_scaled, by_image, by_uv.sum(0).float(), None
@@ -236,19 +262,25 @@ def _through_outlines(ctx: Any, g_image: Tensor | None, g_alpha: Tensor | None, 
 
 def _arguments(
     scene: _Scene, item: int, points: Tensor, normals: Tensor, scaled: Tensor, uv: Tensor, sizes: Sizes
-) -> tuple[Any, ...]:
-    """Of the kernels, for one picture, from `ids` to `encode`."""
+) -> tuple[tuple[Any, ...], Job]:
+    """Of the kernels, for one picture, from `ids` to `encode`; and what is left to do for them."""
     from flamehead.render._cpu import faces as kernels
 
     table = empty(len(scene.cut.vertex_rows), 8, dtype=torch.float32)
-    rows = scene.cut.vertex_rows.numpy(), uv.numpy(), scene.cut.uv_rows.numpy()
-    kernels.corners(normals[item].numpy(), *rows, table.numpy())
+    rows = scene.cut.vertex_rows.int().numpy(), uv.numpy(), scene.cut.uv_rows.int().numpy()
+    shown = normals[item].numpy(), *rows, table.numpy()
     steps = empty(len(scene.faces), 8, dtype=torch.float32)
     width, height = (float(side) for side in sizes[0])
     mesh = points[item].numpy(), scene.faces, uv.numpy(), scene.uv_faces
-    run(ranges(kernels.steps, len(scene.faces), 1, *mesh, scene.perspective, width, height, steps.numpy()), 1)
+    change = len(scene.faces), *mesh, scene.perspective, width, height, steps.numpy()
+
+    def job() -> None:
+        kernels.corners(*shown)
+        kernels.steps(0, *change)
+
     flat = table.reshape(-1).numpy(), steps.reshape(-1).numpy()
-    return *scene.seen.arrays(item), scene.perspective, scene.cut_faces, *flat, scaled[item].numpy(), scene.encode
+    known = *scene.seen.arrays(item), scene.perspective, scene.cut_faces, *flat, scaled[item].numpy(), scene.encode
+    return known, job
 
 
 def _look(texels: Tensor, sizes: Sizes) -> tuple[Any, ...]:
@@ -311,8 +343,8 @@ class _Found:
         """Add gradients of vertices and of texture coordinates, in the order of the bands; of one half of them."""
         from flamehead.render._cpu import faces as kernels
 
-        rows = scene.cut.vertex_rows.numpy(), scene.cut.uv_rows.numpy()
-        mesh = scene.cut_faces.reshape(-1, 3), *rows, table.reshape(-1, 8), points, scene.perspective
+        rows = scene.cut.vertex_rows.int().numpy(), scene.cut.uv_rows.int().numpy()
+        mesh = scene.cut_faces, *rows, table.reshape(-1, 8), points, scene.perspective
         middle = len(self.seen) // 2
         for n in range(middle) if half == 0 else range(middle, len(self.seen)):
             count = self.counts[n, 0]

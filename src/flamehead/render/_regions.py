@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from flamehead.raster._buffers import empty
+from flamehead.raster._jobs import Job
 from flamehead.render.sampling import layout
 
 __all__ = ["Regions"]
@@ -67,16 +68,19 @@ class Regions:
         return Regions(1, np.zeros_like(heights)[None], heights[None], starts[None], (starts, widths, heights), texels)
 
     def clear(self, region: int) -> None:
-        """Set a region to zero."""
+        """Set a region to zero, while other threads do something else."""
+        # Imported here: numba costs a second.
+        from flamehead.render._cpu import texels as kernels
+
         rows, widths = self.highs[region] - self.lows[region], self.layout[1]
         begin = 4 * int(self.begins[region, 0])
-        self.texels[begin : begin + 4 * int((rows * widths).sum())] = 0.0
+        kernels.clear(self.texels[begin : begin + 4 * int((rows * widths).sum())])
 
     def spots(self, region: int) -> Int[np.ndarray, "L"]:
         """Where the first texel of each copy would lie in `texels`; it may have to be counted from before its start."""
         return self.begins[region] - self.lows[region] * self.layout[1]
 
-    def jobs(self, out: np.ndarray, *, finest: int, more: bool, workers: int) -> list[partial[None]]:
+    def jobs(self, out: np.ndarray, *, finest: int, more: bool, workers: int) -> list[Job]:
         """What sums all regions in the order of the parts, into a pyramid's texels or in addition to them.
 
         Args:

@@ -11,7 +11,7 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.lanes import FEW, as_doubles, as_floats, down, least, order, pick, spread, store, take
 from flamehead.raster._grid import SUBPIXEL
 
-__all__ = ["hand_down", "to_points"]
+__all__ = ["hand_down", "store_corners", "to_corners", "to_points"]
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -35,13 +35,9 @@ def hand_down(count, chosen, rows, perspective, with_points, points, values, fac
             start = _three(values, three * i)
             to_j, to_k = _minus(_three(values, three * j), start), _minus(_three(values, three * k), start)
             corners = _three(points, three * i), _three(points, three * j), _three(points, three * k)
-            system, near, fine = _system(corners, perspective)
-            x1, y1, x2, y2, _ = system
-            zero = spread(0.0)
-            place = (zero, zero, corners[0][2]), (x1, y1, corners[1][2]), (x2, y2, corners[2][2])
-            for_i = _move((_dot(a, to_j), _dot(a, to_k), t0), place[0], near, system, fine, perspective)
-            for_j = _move((_dot(b, to_j), _dot(b, to_k), t1), place[1], near, system, fine, perspective)
-            for_k = _move((_dot(c, to_j), _dot(c, to_k), t2), place[2], near, system, fine, perspective)
+            rises = (_dot(a, to_j), _dot(a, to_k), t0), (_dot(b, to_j), _dot(b, to_k), t1), (
+                _dot(c, to_j), _dot(c, to_k), t2)  # fmt: skip
+            for_i, for_j, for_k = to_corners(rises, corners, perspective)
             _keep(parts, 3, for_i)
             _keep(parts, 9, for_j)
             _keep(parts, 15, for_k)
@@ -81,10 +77,40 @@ def _minus(a, b):
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
+@compiled(nogil=True, error_model="numpy")
+def to_points(count, chosen, rises, faces, channels, points, perspective, sums):
+    """Add the gradients through the barycentrics of `count` faces to three columns of `sums` from `channels` on.
+
+    Rows of `rises` (., 9), float64, are those of `to_corners` for a face.
+    """
+    parts = np.empty(9 * FEW)
+    three, one, two = spread(np.int32(3)), spread(np.int32(1)), spread(np.int32(2))
+    for n in range(0, count, FEW):
+        here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
+        first, at = three * take(chosen, here), spread(np.int32(9)) * here
+        i, j, k = take(faces, first), take(faces, first + one), take(faces, first + two)
+        corners = _three(points, three * i), _three(points, three * j), _three(points, three * k)
+        slopes = _three(rises, at), _three(rises, at + three), _three(rises, at + three + three)
+        gradients = to_corners(slopes, corners, perspective)
+        store_corners(parts, gradients)
+        for lane in range(min(FEW, count - n)):
+            for corner in range(3):
+                vertex = faces[chosen[n + lane], corner]
+                for axis in range(3):
+                    sums[vertex, channels + axis] += parts[(3 * corner + axis) * FEW + lane]
+
+
 @compiled(inline="always")
-def _system(corners, perspective):
-    """`to_points` for eight faces: corners from the first one and 1 / area; 1 / z; and which faces have both."""
+def to_corners(rises, corners, perspective):
+    """The gradients that corners of eight faces get through the barycentrics; zeros where a face has no area.
+
+    With h_k = z_k (x_k, y_k, 1) as rows of H, barycentrics b solve `H^T b ~ (px, py, 1)`, hence
+    `dL/dh_k = -H^-1 (sum_c A_c S_kc - 1 T_k)`, where `S_kc` sums `b_k G_c` and `T_k` sums `b_k G.(v - v_0)` over the
+    pixels. Values and positions count from the first corner, which leaves 2 x 2 systems. Under parallel projection z_k
+    is 1. What comes in for each corner are `S_k.(v_1 - v_0)`, `S_k.(v_2 - v_0)` and `T_k`, and its x, y and z.
+    """
     half, grid, back, one, zero = spread(0.5), spread(SUBPIXEL), spread(1.0 / SUBPIXEL), spread(1.0), spread(0.0)
+    # Corners are where the rasterizer put them.
     x0, y0 = down(corners[0][0] * grid + half) * back, down(corners[0][1] * grid + half) * back
     x1, y1 = down(corners[1][0] * grid + half) * back - x0, down(corners[1][1] * grid + half) * back - y0
     x2, y2 = down(corners[2][0] * grid + half) * back - x0, down(corners[2][1] * grid + half) * back - y0
@@ -92,58 +118,36 @@ def _system(corners, perspective):
     area, product = x1 * y2 - x2 * y1, z0 * z1 * z2
     size = area * product
     fine = ((size > zero) | (size < zero)) & (size < spread(np.inf)) & (size > spread(-np.inf))
-    return (x1, y1, x2, y2, one / area), (one / z0, one / z1, one / z2), fine
+    system, near = (x1, y1, x2, y2, one / area), (one / z0, one / z1, one / z2)
+    return (
+        _to_corner(rises[0], (zero, zero, z0), near, system, fine, perspective),
+        _to_corner(rises[1], (x1, y1, z1), near, system, fine, perspective),
+        _to_corner(rises[2], (x2, y2, z2), near, system, fine, perspective),
+    )
 
 
 @compiled(inline="always")
-def _move(slopes, place, near, system, fine, perspective):
-    """What one corner of eight faces gets."""
+def _to_corner(slopes, place, near, system, fine, perspective):
     (rise1, rise2, total), (x, y, z), (x1, y1, x2, y2, inverse) = slopes, place, system
     rise1, rise2 = rise1 * near[1] - total * (near[1] - near[0]), rise2 * near[2] - total * (near[2] - near[0])
     across, along = (rise1 * y2 - rise2 * y1) * inverse, (x1 * rise2 - x2 * rise1) * inverse
-    z, zero = z if perspective else spread(1.0), spread(0.0)
+    zero = spread(0.0)
     ahead = total * near[0] - x * across - y * along if perspective else zero
     return pick(fine, zero - z * across, zero), pick(fine, zero - z * along, zero), pick(fine, ahead, zero)
 
 
-@compiled(nogil=True, error_model="numpy")
-def to_points(face, first, second, third, faces, channels, points, perspective, sums):
-    """Add the gradient through the barycentrics of one face to three columns from `channels` on.
-
-    With h_k = z_k (x_k, y_k, 1) as rows of H, barycentrics b solve `H^T b ~ (px, py, 1)`, hence
-    `dL/dh_k = -H^-1 (sum_c A_c S_kc - 1 T_k)`, where `S_kc` sums `b_k G_c` and `T_k` sums `b_k G.(v - v_0)` over the
-    pixels. Values and positions count from the first corner, which leaves 2 x 2 systems. Under parallel projection z_k
-    is 1. What comes in for each corner are `S_k.(v_1 - v_0)`, `S_k.(v_2 - v_0)` and `T_k`.
-    """
-    i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-    x0, y0 = _snap(points[i, 0]), _snap(points[i, 1])
-    x1, y1 = _snap(points[j, 0]) - x0, _snap(points[j, 1]) - y0
-    x2, y2 = _snap(points[k, 0]) - x0, _snap(points[k, 1]) - y0
-    z0 = z1 = z2 = 1.0
-    if perspective:
-        z0, z1, z2 = np.float64(points[i, 2]), np.float64(points[j, 2]), np.float64(points[k, 2])
-    area, product = x1 * y2 - x2 * y1, z0 * z1 * z2
-    if area == 0.0 or product == 0.0 or not abs(area * product) < np.inf:
-        return
-    near = 1.0 / z0, 1.0 / z1, 1.0 / z2
-    system = x1, y1, x2, y2, 1.0 / area
-    _to_corner(i, first, (0.0, 0.0, z0), near, system, channels, perspective, sums)
-    _to_corner(j, second, (x1, y1, z1), near, system, channels, perspective, sums)
-    _to_corner(k, third, (x2, y2, z2), near, system, channels, perspective, sums)
+@compiled(inline="always")
+def store_corners(parts, gradients):
+    """Three numbers of three corners, each in eight lanes, to `parts` (72) of float64."""
+    one, two, three = gradients
+    _store_three(parts, 0, one)
+    _store_three(parts, 3, two)
+    _store_three(parts, 6, three)
 
 
 @compiled(inline="always")
-def _to_corner(vertex, slopes, place, near, system, channels, perspective, sums):
-    (rise1, rise2, total), (x, y, z), (x1, y1, x2, y2, inverse) = slopes, place, system
-    rise1, rise2 = rise1 * near[1] - total * (near[1] - near[0]), rise2 * near[2] - total * (near[2] - near[0])
-    across, down, ahead = (rise1 * y2 - rise2 * y1) * inverse, (x1 * rise2 - x2 * rise1) * inverse, -total * near[0]
-    sums[vertex, channels] -= z * across
-    sums[vertex, channels + 1] -= z * down
-    if perspective:
-        sums[vertex, channels + 2] -= x * across + y * down + ahead
-
-
-@compiled(inline="always")
-def _snap(value):
-    """The corner where the rasterizer put it, in pixels; NaN and infinity stay what they are."""
-    return np.floor(np.float64(value) * SUBPIXEL + 0.5) / SUBPIXEL
+def _store_three(parts, column, three):
+    x, y, z = three
+    store(parts, np.uint64(column * FEW), x)
+    store(parts, np.uint64(column * FEW + FEW), y)
+    store(parts, np.uint64(column * FEW + 2 * FEW), z)

@@ -164,19 +164,18 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
         for c in range(0, channels, 3):
             count = _collect_three(c, with_points, values, faces, ids, weights, gradient[item, start:stop], place,
                                    seen, table, count)  # fmt: skip
+        rises = np.empty((count if with_points else 0, 9))
         for n in range(count):
             _to_vertices(seen[n], table[n], faces, channels, sums[unit])
             if with_points:
-                corners = points[item if points.shape[0] > 1 else 0]
                 row = table[n]
-                to_points(
-                    seen[n],
-                    _slopes(seen[n], row[:channels], row[3 * channels], values, faces),
-                    _slopes(seen[n], row[channels : 2 * channels], row[3 * channels + 1], values, faces),
-                    _slopes(seen[n], row[2 * channels : 3 * channels], row[3 * channels + 2], values, faces),
-                    faces, channels, corners, perspective, sums[unit],
-                )  # fmt: skip
+                for corner in range(3):
+                    sums_here, total = row[corner * channels : (corner + 1) * channels], row[3 * channels + corner]
+                    rises[n, 3 * corner : 3 * corner + 3] = _slopes(seen[n], sums_here, total, values, faces)
             place[seen[n]] = -1
+        if with_points:
+            corners = points[item if points.shape[0] > 1 else 0]
+            to_points(count, seen, rises, faces, channels, corners, perspective, sums[unit])
 
 
 @compiled(nogil=True)

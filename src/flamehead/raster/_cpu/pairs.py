@@ -37,7 +37,9 @@ def find_pairs(
         Search(*each, edges, perspective=perspective, parts=parts_for(len(face_ids), workers))
         for each in zip(points, face_ids, depth, strict=True)
     ]
-    run([partial(search.begin, Countdown(search.parts, [search.end])) for search in searches], workers)
+    begun = [partial(search.begin, Countdown(search.parts, [search.end])) for search in searches]
+    # Alone, it is done at once, so that threads begin with its parts.
+    run(begun[0]() if len(begun) == 1 else begun, workers)
     return [search.pairs for search in searches]
 
 

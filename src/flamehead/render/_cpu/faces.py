@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._grid import SUBPIXEL
+from flamehead.raster._cpu.chain import store_corners, to_corners
+from flamehead.raster._cpu.lanes import FEW, as_doubles, least, order, spread, take
 
 __all__ = ["ROW", "corners", "hand_out", "steps"]
 
@@ -48,59 +49,46 @@ def steps(first, last, points, faces, uv, uv_faces, perspective, width, height, 
 @compiled(nogil=True, error_model="numpy")
 def hand_out(seen, rows, faces, vertex_rows, uv_rows, table, points, perspective, by_vertex, by_uv):
     """Add the sums of faces to their corners: six columns for normal and position, two for texture coordinates."""
-    for n in range(seen.shape[0]):
-        face = seen[n]
-        for k in range(3):
-            corner = faces[face, k]
-            vertex, place = vertex_rows[corner], uv_rows[corner]
-            for c in range(3):
-                by_vertex[vertex, c] += rows[n, 8 * k + c]
-            by_uv[place, 0] += rows[n, 8 * k + 3]
-            by_uv[place, 1] += rows[n, 8 * k + 4]
-        _to_points(face, rows[n], faces, vertex_rows, table, points, perspective, by_vertex)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _to_points(face, row, faces, vertex_rows, table, points, perspective, by_vertex):
-    """Add the gradient through the barycentrics of one face.
-
-    With h_k = z_k (x_k, y_k, 1) as rows of H, barycentrics b solve `H^T b ~ (px, py, 1)`, hence
-    `dL/dh_k = -H^-1 (sum_c A_c S_kc - 1 T_k)`, where `S_kc` sums `b_k G_c` and `T_k` sums `b_k G.v` over the pixels.
-    Values and positions count from the first corner, which leaves 2 x 2 systems. Under parallel projection z_k is 1.
-    """
-    first, second, third = faces[face, 0], faces[face, 1], faces[face, 2]
-    i, j, k = vertex_rows[first], vertex_rows[second], vertex_rows[third]
-    x0, y0 = _snap(points[i, 0]), _snap(points[i, 1])
-    x1, y1 = _snap(points[j, 0]) - x0, _snap(points[j, 1]) - y0
-    x2, y2 = _snap(points[k, 0]) - x0, _snap(points[k, 1]) - y0
-    z0 = z1 = z2 = 1.0
-    if perspective:
-        z0, z1, z2 = np.float64(points[i, 2]), np.float64(points[j, 2]), np.float64(points[k, 2])
-    area, product = x1 * y2 - x2 * y1, z0 * z1 * z2
-    if area == 0.0 or product == 0.0 or not np.isfinite(area * product):
-        return
-    scale, over0, over1, over2 = 1.0 / area, 1.0 / z0, 1.0 / z1, 1.0 / z2
-    for corner in range(3):
-        total = np.float64(row[8 * corner + 5])
-        rise1, rise2 = -total * (over1 - over0), -total * (over2 - over0)
-        for c in range(5):
-            start, g = np.float64(table[first, c]), np.float64(row[8 * corner + c])
-            rise1 += (table[second, c] - start) * g * over1
-            rise2 += (table[third, c] - start) * g * over2
-        across, down = (rise1 * y2 - rise2 * y1) * scale, (x1 * rise2 - x2 * rise1) * scale
-        ahead = -total * over0
-        vertex, x, y, z = i, 0.0, 0.0, z0
-        if corner == 1:
-            vertex, x, y, z = j, x1, y1, z1
-        elif corner == 2:
-            vertex, x, y, z = k, x2, y2, z2
-        by_vertex[vertex, 3] -= z * across
-        by_vertex[vertex, 4] -= z * down
-        if perspective:
-            by_vertex[vertex, 5] -= x * across + y * down + ahead
+    parts, count = np.empty(9 * FEW), seen.shape[0]
+    three, one, two = spread(np.int32(3)), spread(np.int32(1)), spread(np.int32(2))
+    eight = spread(np.int32(8))
+    for n in range(0, count, FEW):
+        here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
+        first, at = three * take(seen, here), spread(np.int32(ROW)) * here
+        c0, c1, c2 = take(faces, first), take(faces, first + one), take(faces, first + two)
+        known = table, eight * c0, eight * c1, eight * c2
+        rises = _rise(rows, at, known), _rise(rows, at + eight, known), _rise(rows, at + eight + eight, known)
+        i, j, k = take(vertex_rows, c0), take(vertex_rows, c1), take(vertex_rows, c2)
+        corners = _place(points, three * i), _place(points, three * j), _place(points, three * k)
+        store_corners(parts, to_corners(rises, corners, perspective))
+        for lane in range(min(FEW, count - n)):
+            row, face = np.uint64(n + lane), np.uint64(seen[n + lane])
+            for corner in range(3):
+                place, column = np.uint64(faces[np.uint64(3) * face + np.uint64(corner)]), np.uint64(8 * corner)
+                vertex, spot, part = np.uint64(vertex_rows[place]), np.uint64(uv_rows[place]), 3 * corner * FEW + lane
+                for c in range(3):
+                    by_vertex[vertex, np.uint64(c)] += rows[row, column + np.uint64(c)]
+                    by_vertex[vertex, np.uint64(3 + c)] += parts[np.uint64(part + c * FEW)]
+                by_uv[spot, 0] += rows[row, column + np.uint64(3)]
+                by_uv[spot, 1] += rows[row, column + np.uint64(4)]
 
 
 @compiled(inline="always")
-def _snap(value):
-    """The corner where the rasterizer put it, in pixels; NaN and infinity stay what they are."""
-    return np.floor(np.float64(value) * SUBPIXEL + 0.5) / SUBPIXEL
+def _rise(rows, at, known):
+    """`S.(v_1 - v_0)`, `S.(v_2 - v_0)` and `T` of one corner of eight faces; rows of a table of values are known."""
+    table, first, second, third = known
+    one = two = spread(0.0)
+    for c in range(5):
+        step = spread(np.int32(c))
+        start, sums = as_doubles(take(table, first + step)), as_doubles(take(rows, at + step))
+        one = one + (as_doubles(take(table, second + step)) - start) * sums
+        two = two + (as_doubles(take(table, third + step)) - start) * sums
+    return one, two, as_doubles(take(rows, at + spread(np.int32(5))))
+
+
+@compiled(inline="always")
+def _place(points, at):
+    return (
+        as_doubles(take(points, at)), as_doubles(take(points, at + spread(np.int32(1)))),
+        as_doubles(take(points, at + spread(np.int32(2)))),
+    )  # fmt: skip
