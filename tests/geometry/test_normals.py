@@ -48,3 +48,39 @@ def test_a_vertex_without_area_has_no_normal_and_no_gradient():
 def test_gradient():
     vertices = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v: vertex_normals(v, FACES), (vertices,))
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 1)])
+def test_compiled_normals_are_plain_ones(batch):
+    generator = torch.Generator().manual_seed(0)
+    # The last vertex has no face, and one face has no area.
+    vertices = torch.randn(*batch, 7, 3, generator=generator, dtype=torch.float64)
+    weight, faces = torch.randn(*batch, 7, 3, generator=generator), torch.cat([FACES, torch.tensor([[6, 6, 6]])])
+    results = []
+    for leaf in (vertices.float(), vertices.clone()):
+        # There are no kernels for float64.
+        normals = vertex_normals(leaf.requires_grad_(), faces, backend="numba")
+        results.append((normals, *torch.autograd.grad((normals * weight).sum(), leaf)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=1e-5 * float(other.detach().abs().max()), rtol=1e-4)
+
+
+def test_compiled_kernels_serve_where_a_gradient_is_asked_for(monkeypatch):
+    from flamehead.geometry import _cpu_normals
+
+    calls = []
+    kernel = _cpu_normals.normals
+    monkeypatch.setattr(_cpu_normals, "normals", lambda *args: calls.append(kernel(*args)))
+    plain = OCTAHEDRON.float()
+    vertex_normals(plain, FACES)
+    vertex_normals(OCTAHEDRON.clone().requires_grad_(), FACES)
+    assert not calls
+    vertex_normals(plain.requires_grad_(), FACES)
+    vertex_normals(plain.detach(), FACES, backend="numba")
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("faces", [[[0, 1, 6]], [[0, 1, -7]]])
+def test_missing_vertices_are_refused_however_it_is_computed(faces):
+    with pytest.raises(IndexError):
+        vertex_normals(OCTAHEDRON.float().requires_grad_(), torch.tensor(faces), backend="numba")

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flamehead.geometry.normals import vertex_normals
 from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw, to_screen
-from flamehead.render._normals import smooth_normals
 from flamehead.render._packed import double_up, pack_texels, unpack_texels
 from flamehead.render._regions import Regions
 from flamehead.render._screen import place
@@ -147,20 +145,6 @@ def test_packed_texels_are_those_of_the_pyramid(height, width, decode):
         double_up(gradient, sizes)
         found = unpack_texels(image, gradient, finest, decode=decode)
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=2e-6)
-
-
-@pytest.mark.parametrize("batch", [(), (2,), (2, 1)])
-def test_compiled_normals_are_plain_ones(bust, batch):
-    vertices, faces = bust
-    results = []
-    for compute, dtype in ((smooth_normals, torch.float32), (vertex_normals, torch.float64)):
-        # One vertex more, which no face uses.
-        leaf = torch.cat([vertices, torch.ones(1, 3)]).expand(*batch, -1, -1).clone().to(dtype).requires_grad_()
-        normals = compute(leaf, faces)
-        weight = noise(*normals.shape, seed=2).to(dtype)
-        results.append((normals, *torch.autograd.grad((normals * weight).sum(), leaf)))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one.double(), other, atol=1e-4 * float(other.detach().abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize("parallel", [False, True])

@@ -12,12 +12,12 @@ import torch
 
 from flamehead.raster import _threads
 
-__all__ = ["BANDS", "bands", "n_threads", "run"]
+__all__ = ["ALONE_BELOW", "BANDS", "bands", "n_threads", "run"]
 
 BANDS = 16
 """Sums over all pixels are taken in this many parts, whatever the number of threads, so their bits stay the same."""
 
-_ALONE_BELOW = 8192
+ALONE_BELOW = 8192
 """Rows up to which starting a second thread costs more than it gains."""
 
 
@@ -29,7 +29,7 @@ def run(kernel: Callable[..., None], jobs: Sequence[tuple[Any, ...]], *, alone: 
 
 def bands(kernel: Callable[..., None], size: int, split: tuple[np.ndarray, ...], common: tuple[Any, ...] = ()) -> None:
     """Call a kernel on equal parts of the first axis of `split`; for kernels whose rows do not touch each other."""
-    parts = n_threads() if size >= _ALONE_BELOW else 1
+    parts = n_threads() if size >= ALONE_BELOW else 1
     ends = [size * part // parts for part in range(parts + 1)]
     run(kernel, [(*(array[i:j] for array in split), *common) for i, j in pairwise(ends)])
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from flamehead.data import Camera
 from flamehead.errors import InputError, check_choice
+from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
 from flamehead.render._deferred import paint
-from flamehead.render._normals import smooth_normals
 from flamehead.render._screen import place
 from flamehead.render._seams import cut_mesh
 from flamehead.render._split import split
@@ -80,7 +80,7 @@ def draw(
     _check_given(points, camera, light, background)
     perspective = not camera.orthographic
     fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
-    light_of = None if light is None else (smooth_normals(vertices, faces), light, shading)
+    light_of = None if light is None else (vertex_normals(vertices, faces, backend="numba"), light, shading)
     how = points, faces, fragments, perspective
     if isinstance(albedo, Texture):
         albedo.check_rows()

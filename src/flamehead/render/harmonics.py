@@ -75,16 +75,17 @@ class _Light(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        from flamehead.render._bands import BANDS, run
+        from flamehead.render._bands import ALONE_BELOW, BANDS, run
         from flamehead.render._cpu import harmonics as kernels
 
         normals, scaled = (value.detach() for value in ctx.saved_tensors)
         g_out, g_normals = grad_outputs[0].contiguous(), torch.empty_like(normals)
-        sums = np.zeros((len(normals), BANDS, 9, 3), dtype=np.float32)
         size = normals.shape[1]
-        ends = list(pairwise(size * band // BANDS for band in range(BANDS + 1)))
+        count = 1 if size < ALONE_BELOW else BANDS
+        sums = np.zeros((len(normals), count, 9, 3), dtype=np.float32)
+        ends = list(pairwise(size * band // count for band in range(count + 1)))
         for b, table in enumerate(scaled.numpy()):
             rows = (normals[b].numpy(), g_out[b].numpy(), g_normals[b].numpy())
             jobs = [(*(row[i:j] for row in rows), table, sums[b, k]) for k, (i, j) in enumerate(ends)]
-            run(kernels.light_backward, jobs, alone=size < 8192)
+            run(kernels.light_backward, jobs, alone=count == 1)
         return g_normals, torch.from_numpy(sums.sum(axis=1, dtype=np.float64).astype(np.float32))

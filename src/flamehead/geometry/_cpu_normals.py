@@ -1,10 +1,10 @@
-"""Normals at vertices in numba, forward and backward; the formula is that of `geometry.vertex_normals`."""
+"""Kernels of `flamehead.geometry.normals`, forward and backward."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from flamehead.raster._compile import compiled
+from flamehead._compile import compiled
 
 __all__ = ["normals", "normals_backward"]
 
