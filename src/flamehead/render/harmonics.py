@@ -7,7 +7,7 @@ the constants of the FLAME trackers, so that their `sh` coefficients mean the sa
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from flamehead.errors import InputError, check_choice
 from flamehead.geometry.harmonics import HARMONIC_CONSTANTS, harmonics, turn_light
 
 __all__ = ["HARMONIC_CONSTANTS", "constant_light", "harmonic_light", "harmonics", "turn_light"]
+
+_CONSTANTS = np.array(HARMONIC_CONSTANTS, dtype=np.float32)[:, None]
 
 
 def harmonic_light(
@@ -44,8 +46,7 @@ def harmonic_light(
         batch = torch.broadcast_shapes(normals.shape[:-2], coefficients.shape[:-2])
         rows = normals.expand(*batch, *normals.shape[-2:]).reshape(-1, *normals.shape[-2:])
         tables = coefficients.expand(*batch, 9, 3).reshape(-1, 9, 3)
-        scaled = tables * tables.new_tensor(HARMONIC_CONSTANTS)[:, None]
-        out = _Light.apply(rows, scaled)
+        out = _Light.apply(rows, tables)
         assert isinstance(out, Tensor)
         return out.reshape(*batch, *normals.shape[-2:])
     square = (normals * normals).sum(-1, keepdim=True)
@@ -60,32 +61,37 @@ def constant_light(color: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9 
 
 
 class _Light(torch.autograd.Function):
+    """The compiled kernels: normals (B, N, 3), coefficients (B, 9, 3)."""
+
     @staticmethod
-    def forward(ctx, normals: Tensor, scaled: Tensor) -> Tensor:
+    def forward(ctx: Any, normals: Tensor, coefficients: Tensor) -> Tensor:
         from flamehead.render._bands import bands
         from flamehead.render._cpu import harmonics as kernels
 
-        normals, scaled = normals.contiguous(), scaled.contiguous()
-        ctx.save_for_backward(normals, scaled)
+        normals, scaled = normals.detach().contiguous(), coefficients.detach().numpy() * _CONSTANTS
+        ctx.save_for_backward(normals)
+        ctx.scaled = scaled
         out = torch.empty_like(normals)
-        for rows, values, table in zip(normals.detach(), out, scaled.detach(), strict=True):
-            bands(kernels.light, len(rows), (rows.numpy(), values.numpy()), (table.numpy(),))
+        for rows, values, table in zip(normals.numpy(), out.numpy(), scaled, strict=True):
+            bands(kernels.light, len(rows), (rows, values), (table,))
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor, Tensor]:
         from flamehead.render._bands import ALONE_BELOW, BANDS, run
         from flamehead.render._cpu import harmonics as kernels
 
-        normals, scaled = (value.detach() for value in ctx.saved_tensors)
-        g_out, g_normals = grad_outputs[0].contiguous(), torch.empty_like(normals)
-        size = normals.shape[1]
+        (normals,) = ctx.saved_tensors
+        g_normals, size = torch.empty_like(normals), normals.shape[1]
         count = 1 if size < ALONE_BELOW else BANDS
         sums = np.zeros((len(normals), count, 9, 3), dtype=np.float32)
         ends = list(pairwise(size * band // count for band in range(count + 1)))
-        for b, table in enumerate(scaled.numpy()):
-            rows = (normals[b].numpy(), g_out[b].numpy(), g_normals[b].numpy())
-            jobs = [(*(row[i:j] for row in rows), table, sums[b, k]) for k, (i, j) in enumerate(ends)]
+        arrays = normals.numpy(), gradients[0].contiguous().numpy(), g_normals.numpy()
+        for n, table in enumerate(ctx.scaled):
+            jobs = [(*(each[n, i:j] for each in arrays), table, sums[n, k]) for k, (i, j) in enumerate(ends)]
             run(kernels.light_backward, jobs, alone=count == 1)
-        return g_normals, torch.from_numpy(sums.sum(axis=1, dtype=np.float64).astype(np.float32))
+        total = sums.sum(axis=1, dtype=np.float64) * _CONSTANTS
+        return g_normals, torch.from_numpy(total.astype(np.float32))
