@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
 
 from flamehead.raster._jobs import Job, Jobs
@@ -51,6 +52,20 @@ class Team:
         self._open: dict[int, Jobs] = {}
         self._numbers = count()
         self._rest, self._until = _REST, 0.0
+        clock = ctypes.CDLL(None).clock_gettime
+        calls = (self._start, self._end, clock)
+        self._addresses = [ctypes.cast(call, ctypes.c_void_p).value for call in calls]
+
+    def crew(self) -> np.ndarray:
+        """What `fork` needs to send the team through a compiled kernel: three addresses, and how many threads it has.
+
+        `late` is to be called with what it returns. Nothing interrupts the caller meanwhile: this is for milliseconds.
+        """
+        return np.array([*self._addresses, torch.get_num_threads()], dtype=np.int64)
+
+    def late(self, nanoseconds: int) -> None:
+        """Learn by how much the others were late."""
+        self._judge(1e-9 * nanoseconds)
 
     def serves(self, threads: int) -> bool:
         """Whether so many threads are most of the team, which is not late, outside of any parallel region.

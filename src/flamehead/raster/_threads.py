@@ -14,9 +14,9 @@ import torch
 
 from flamehead.errors import InputError
 from flamehead.raster._jobs import Job, Jobs
-from flamehead.raster._team import team
+from flamehead.raster._team import Team, team
 
-__all__ = ["ranges", "run", "threads_for"]
+__all__ = ["forking", "ranges", "run", "threads_for"]
 
 _WORTH_A_THREAD = 0.25e-3
 """Seconds of work that repay waking a thread, which takes some 0.05 ms."""
@@ -35,6 +35,12 @@ def threads_for(seconds: float, threads: int | None) -> int:
     return max(1, min(torch.get_num_threads(), int(seconds / _WORTH_A_THREAD)))
 
 
+def forking(threads: int) -> Team | None:
+    """The team for `fork`, where so many threads are wanted and it serves them."""
+    found = team() if threads > 1 else None
+    return found if found is not None and found.serves(threads) else None
+
+
 def run(jobs: Sequence[Job], threads: int) -> None:
     """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here.
 
@@ -43,8 +49,7 @@ def run(jobs: Sequence[Job], threads: int) -> None:
     if threads < 2 or len(jobs) < 2:
         Jobs(jobs, 0).do()
         return
-    borrowed = team()
-    if borrowed is not None and borrowed.serves(threads):
+    if (borrowed := forking(threads)) is not None:
         borrowed.run(jobs, threads)
         return
     work, others = Jobs(jobs, threads - 1), []

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.fill import fill, prepare
+from flamehead.raster._cpu.fill import fill, fill_together, prepare
 from flamehead.raster._cpu.scratch import BLOCK, in_row
-from flamehead.raster._threads import run, threads_for
+from flamehead.raster._threads import forking, run, threads_for
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["gather", "rasterize"]
@@ -47,11 +47,15 @@ def rasterize(
     share = max(1, workers // batch) if batch else 1
     strips, rows = _cut(size, share)
     row = in_row(width) * BLOCK
+    together = forking(share)
     triangles, jobs = faces.numpy().reshape(-1), []
     for n, each in enumerate(points.numpy()):
         view = each, triangles, width, height, rows, cull, perspective, near
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
-        if share == 1:
+        if together is not None and share > 1:
+            scratch = empty(share, rows * row, dtype=torch.float32).numpy()
+            together.late(fill_together(together.crew(), strips, scratch, *view, *outputs))
+        elif share == 1:
             jobs.append(partial(_whole, strips, rows * row, view, outputs))
         else:
             lists = prepare(*view)
