@@ -118,8 +118,8 @@ def arrange(seen, width, height, perspective, points, faces):
 
 
 @compiled(nogil=True, error_model="numpy")
-def collect_faces(chosen, boxes, width, perspective, points, gradient, values, faces, ids, barycentric, sums, found):
-    """Sum the gradients of all pixels of some faces in `sums` (V, 3 or 6); `found[0]` is how many pixels those are.
+def collect_faces(chosen, boxes, width, perspective, points, gradient, values, faces, ids, barycentric, sums):
+    """Sum the gradients of all pixels of some faces in `sums` (V, 3 or 6); returns how many pixels those are.
 
     The picture has at least 8 pixels. Faces and their boxes are those of `arrange`.
     """
@@ -146,7 +146,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
                 box = boxes[start + n, 0], boxes[start + n, 1], begin, min(begin + _ROWS, end)
                 pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
         hand_down(some.shape[0], some, rows, perspective, with_points, points, values, faces, sums)
-    found[0] = pixels
+    return np.int64(pixels)
 
 
 @compiled(nogil=True)

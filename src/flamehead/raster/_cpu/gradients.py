@@ -10,7 +10,7 @@ registers along a run of pixels that show one face.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +23,9 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
 from flamehead.raster._cpu.blends import blend_backward, collect_blends
 from flamehead.raster._cpu.chain import to_points
+from flamehead.raster._cpu.fork import fork, ticket
 from flamehead.raster._cpu.spread import UNITS, Seen, bands_for, work
-from flamehead.raster._threads import ranges, run, threads_for
+from flamehead.raster._threads import forking, ranges, run, threads_for
 
 __all__ = ["Blends", "interpolate_backward"]
 
@@ -68,19 +69,14 @@ def interpolate_backward(
     arrays = tuple(x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
     workers = threads_for(work(gradient) * _SECONDS, threads)
     bands, columns = bands_for(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
-
-    def hand_out(sums: np.ndarray) -> None:
-        for first, each in ((0, by_values), (channels, by_points)):
-            if each is not None:
-                _add_up(sums, first, each.numpy())
-
+    results = [(first, each) for first, each in ((0, by_values), (channels, by_points)) if each is not None]
     if seen is not None and points is not None and gradient.dtype == torch.float32:
         few = max(1, min(_LISTS, face_ids.shape[1] // _LISTED, UNITS // max(1, size)))
         tables = few + (blends is not None)
         # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
         sums = empty(size * tables, rows, columns, dtype=torch.float32).numpy()
         if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers, blends) == seen.pixels:
-            hand_out(sums)
+            _hand_out(sums, size, tables, results)
             return by_values, by_points
         # Some face is not where its corners are: one of them is behind the camera, or the points are others.
     moved = None
@@ -91,7 +87,7 @@ def interpolate_backward(
     table = min(len(faces), -(-face_ids.shape[1] // bands)), 3 * channels + 3
     common = bands, perspective, corners, *arrays, sums
     run(ranges(_collect_with_scratch, size * bands, workers, table, common), workers)
-    hand_out(sums)
+    _hand_out(sums, size, bands, results)
     if moved is not None and by_points is not None:
         by_points += moved if len(by_points) == size else moved.sum(0, keepdim=True)
     return by_values, by_points
@@ -118,23 +114,82 @@ def _collect_listed(
 ) -> int:
     """Sums by faces, a list of them for each band, and of blends where there are any; how many pixels were found."""
     gradient, values, faces, ids, barycentric = arrays
-    found, jobs = np.zeros((len(sums), 1), dtype=np.int64), []
-    tables = bands + (blends is not None)
+    tables, together = bands + (blends is not None), forking(workers)
+    found, jobs = np.zeros(len(sums), dtype=np.int64), []
     for n in range(len(ids)):
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
-        height = len(ids[n]) // width
-        chosen, boxes, before = seen.arrange(n, width, height, perspective, corners, faces)
-        flat = gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1)
-        if blends is not None:
-            common = perspective, corners, *flat, *blends[n], sums[n * tables + bands]
-            jobs.append(partial(collect_blends, *common))
-        ends = np.searchsorted(before, [before[-1] * band // bands for band in range(bands + 1)]).tolist()
-        for band in range(bands):
-            part, unit = slice(ends[band], ends[band + 1]), n * tables + band
-            listed, kept = (chosen[part], boxes[part]), (sums[unit], found[unit])
-            jobs.append(partial(blocks.collect_faces, *listed, width, perspective, corners, *flat, *kept))
+        chosen, boxes, before = seen.arrange(n, width, len(ids[n]) // width, perspective, corners, faces)
+        ends = np.searchsorted(before, [before[-1] * band // bands for band in range(bands + 1)])
+        mine = slice(n * tables, n * tables + tables)
+        picture = (
+            perspective, corners, gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1),
+            blends[n] if blends is not None else _nothing(), chosen, boxes, ends, width, sums[mine], found[mine],
+        )  # fmt: skip
+        if together is not None:
+            together.late(collect_together(together.crew(), workers, picture))
+        else:
+            jobs += [partial(collect_unit, unit, *picture) for unit in range(tables)]
     run(jobs, workers)
     return int(found.sum())
+
+
+@cache
+def _nothing() -> Blends:
+    numbers, values, differences = np.empty((0, 5), np.int32), np.empty((0, 4)), np.empty((0, 3), np.float32)
+    return Blends(numbers, values, differences)
+
+
+@compiled(nogil=True)
+def collect_together(crew, threads, picture):
+    """All units of a picture by a crew, see `fork`."""
+    return fork(crew, _collect_units, (np.zeros(2, np.int64), threads, picture))
+
+
+@compiled(nogil=True)
+def _collect_units(counters, threads, picture):
+    (perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends, width, sums,
+     found) = picture  # fmt: skip
+    if ticket(counters, 1) >= threads:
+        return
+    while True:
+        unit = ticket(counters, 0)
+        if unit >= sums.shape[0]:
+            return
+        collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
+                     width, sums, found)  # fmt: skip
+
+
+@compiled(nogil=True)
+def collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
+                 width, sums, found):  # fmt: skip
+    """The table of blends, which comes first where there is one, or that of a list of faces: see `_collect_listed`."""
+    lists = ends.shape[0] - 1
+    band = unit - (sums.shape[0] - lists)
+    if band < 0:
+        numbers, places, differences = blends
+        collect_blends(perspective, points, gradient, values, faces, ids, barycentric, numbers, places, differences,
+                       sums[unit])  # fmt: skip
+    else:
+        some = slice(ends[band], ends[band + 1])
+        found[unit] = blocks.collect_faces(chosen[some], boxes[some], width, perspective, points, gradient, values,
+                                           faces, ids, barycentric, sums[unit])  # fmt: skip
+
+
+def _hand_out(sums: np.ndarray, size: int, bands: int, results: list[tuple[int, Tensor]]) -> None:
+    """Sum over bands, and over pictures where these share one set of rows; results start at a column each."""
+    if not size:
+        for _, each in results:
+            each.zero_()
+        return
+    _add_up(sums, 1, bands)
+    for first, each in results:
+        if len(each) == size:
+            _take(sums, first, each.numpy())
+    shared = [(first, each) for first, each in results if len(each) != size]
+    if shared:
+        _add_up(sums, bands, size * bands)
+    for first, each in shared:
+        _take(sums, first, each.numpy())
 
 
 def _collect_with_scratch(first: int, last: int, rows: tuple[int, int], arguments: tuple) -> None:
@@ -179,16 +234,24 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
 
 
 @compiled(nogil=True)
-def _add_up(sums, first, out):
-    """Sum columns from `first` on over bands, and over pictures where these share one set of rows, in their order."""
-    each = sums.shape[0] // max(1, out.shape[0])
-    for item in range(out.shape[0]):
+def _add_up(sums, step, each):
+    """Add every `step`-th table to the first one of its group of `each`, in their order."""
+    flat = sums.reshape(sums.shape[0], -1)
+    for unit in range(0, sums.shape[0], step):
+        if unit % each:
+            target, source = flat[unit - unit % each], flat[unit]
+            for n in range(target.shape[0]):
+                target[n] += source[n]
+
+
+@compiled(nogil=True)
+def _take(sums, first, out):
+    """Take the columns from `first` on, of the first table of every group."""
+    each = sums.shape[0] // out.shape[0]
+    for n in range(out.shape[0]):
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):
-                total = 0.0
-                for n in range(item * each, item * each + each):
-                    total += sums[n, row, first + column]
-                out[item, row, column] = total
+                out[n, row, column] = sums[n * each, row, first + column]
 
 
 @compiled(nogil=True)
