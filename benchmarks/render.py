@@ -1,8 +1,9 @@
 """How fast pictures with light and texture are: `python benchmarks/render.py [--quick] [--json FILE]`.
 
 The built-in head fills 60 % of a square picture. Each row is one stage, forward or backward, with two threads and with
-one; the last rows are whole steps: vertices to pixels and a loss, and all gradients back. CPU seconds of one thread are
-given beside the time on the clock, because they mean the same on a busy machine.
+one; the last rows are whole steps: vertices to pixels and a loss, and all gradients back; or with the gradient of the
+picture given, without torch's own time for a loss. CPU seconds of one thread are given beside the time on the clock,
+because they mean the same on a busy machine.
 """
 
 from __future__ import annotations
@@ -72,17 +73,23 @@ def make_scene(size: int) -> tuple[Tensor, Tensor, Camera, Texture, Tensor]:
 
 
 def steps(size: int) -> Iterator[tuple[str, Job]]:
-    """Whole steps: vertices to pixels and a loss, and all gradients back."""
+    """Whole steps: vertices to pixels and a loss, and all gradients back, to leaves that were cleared as usual."""
     vertices, faces, camera, texture, light = make_scene(size)
     moving = vertices.clone().requires_grad_()
     weight = torch.rand(size, size, 3)
     painted = torch.rand_like(vertices).requires_grad_()
 
-    def step(**how: object) -> None:
+    def step(*, loss: bool = True, **how: object) -> None:
+        for leaf in (moving, light, texture.image, painted):
+            leaf.grad = None
         drawn = draw(moving, faces, camera, light=light, **how)  # pyright: ignore[reportArgumentType]
-        (drawn.image * weight).mean().backward()
+        if loss:
+            (drawn.image * weight).mean().backward()
+        else:
+            drawn.image.backward(weight)
 
     yield "step: texture, pixel light", lambda: step(albedo=texture)
+    yield "the same, gradient given", lambda: step(albedo=texture, loss=False)
     yield "step: texture, no sRGB", lambda: step(albedo=texture, encoding="linear")
     yield "step: vertex colours", lambda: step(albedo=painted, encoding="linear", shading="vertex")
 
