@@ -84,3 +84,14 @@ def test_compiled_kernels_serve_where_a_gradient_is_asked_for(monkeypatch):
 def test_missing_vertices_are_refused_however_it_is_computed(faces):
     with pytest.raises(IndexError):
         vertex_normals(OCTAHEDRON.float().requires_grad_(), torch.tensor(faces), backend="numba")
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+def test_rows_of_another_width_are_refused_with_gradients_too(columns):
+    with pytest.raises(RuntimeError):
+        vertex_normals(torch.rand(6, columns, requires_grad=True), FACES)
+
+
+def test_no_meshes_have_no_normals():
+    assert vertex_normals(torch.zeros(0, 6, 3, requires_grad=True), FACES).shape == (0, 6, 3)
+    assert vertex_normals(torch.zeros(2, 0, 3, requires_grad=True), FACES[:0]).shape == (2, 0, 3)

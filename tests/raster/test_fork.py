@@ -127,3 +127,25 @@ assert os.waitpid(pid, 0)[1] == 0
         pytest.skip("needs fork")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_warming_up_compiles_what_crews_go_through():
+    script = """
+import torch
+torch.set_num_threads(2)
+from flamehead.raster import warmup
+from flamehead.raster._cpu.fill import fill_together
+from flamehead.raster._cpu.gradients import collect_together
+warmup()
+assert fill_together.signatures and collect_together.signatures
+from flamehead.raster import paint, rasterize
+before = [len(each.signatures) for each in (fill_together, collect_together)]
+points = (100 * torch.rand(300, 3) + 1).requires_grad_()
+faces = torch.arange(300).reshape(-1, 3)
+paint(torch.rand(300, 3), points, faces, rasterize(points, faces, (300, 300))).sum().backward()
+assert before == [len(each.signatures) for each in (fill_together, collect_together)]
+"""
+    if team() is None:
+        pytest.skip("torch's team cannot be borrowed here")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

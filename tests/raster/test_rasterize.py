@@ -396,3 +396,14 @@ def test_a_device_without_a_backend_says_so():
         rasterize(points, faces, (4, 4))
     with pytest.raises(InputError, match="cpu"):
         rasterize(points, faces, (4, 4), backend="numba")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("perspective", [True, False])
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_a_triangle_with_a_corner_that_is_not_finite_is_left_out(backend, perspective, bad, column):
+    points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 30.0, 1.0], [30.0, 0.0, 1.0]])
+    points[1, column] = bad
+    seen = rasterize(points, torch.tensor([[0, 1, 2]]), SIZE, perspective=perspective, backend=backend)
+    assert not seen.covered.any()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from flamehead.raster._threads import run
 from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw, to_screen
-from flamehead.render._packed import double_up, pack_texels, unpack_texels
+from flamehead.render._packed import Packing, double_up, unpack_texels
 from flamehead.render._regions import Regions
 from flamehead.render._screen import place
 from flamehead.render._split import split
@@ -128,7 +129,9 @@ def test_packed_texels_are_those_of_the_pyramid(height, width, decode):
     image = 1.4 * noise(height, width, 3) - 0.2
     leaf = image.double().requires_grad_()
     wanted = build_pyramid(decode_srgb(leaf) if decode else leaf).texels
-    texels, sizes = pack_texels(image, decode=decode)
+    packing = Packing.of(image, decode=decode)
+    run(packing.jobs, packing.workers)
+    texels, sizes = packing.texels, packing.sizes
     torch.testing.assert_close(texels.reshape(-1, 4)[:, :3], wanted.float(), atol=1e-6, rtol=2e-6)
     weight = noise(len(wanted), 4, seed=3)
     wanted = torch.autograd.grad((wanted * weight[:, :3]).sum(), leaf)[0].float()

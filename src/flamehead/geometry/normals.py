@@ -31,14 +31,16 @@ def vertex_normals(
     Args:
         vertices: In any unit.
         faces: Rows of `vertices`.
-        backend: Plain torch or compiled kernels, for float32 on the CPU and first derivatives; `None` compiles where
-            a gradient is asked for, because such a call is rarely the only one.
+        backend: "numba" prefers compiled kernels, which there are for float32 on the CPU and first derivatives;
+            "reference" is plain torch, as second derivatives and torch.func need it. `None` compiles where a gradient
+            is asked for, because such a call is rarely the only one.
     """
     check_choice("backend", backend, (None, "numba", "reference"))
-    able = vertices.device.type == "cpu" and vertices.dtype == torch.float32 and vertices.ndim > 1
+    able = vertices.device.type == "cpu" and vertices.dtype == torch.float32
+    shaped = vertices.ndim > 1 and vertices.shape[-1] == 3 and vertices.numel() > 0
     wanted = backend == "numba" or (backend is None and vertices.requires_grad and torch.is_grad_enabled())
-    # What names missing vertices is refused by torch.
-    if able and wanted and _names_only(faces, vertices.shape[-2]):
+    # Whatever does not fit is left to torch, which refuses it.
+    if able and shaped and wanted and _names_only(faces, vertices.shape[-2]):
         out = _Normals.apply(vertices.reshape(-1, *vertices.shape[-2:]), faces.int().contiguous())
         assert isinstance(out, Tensor)
         return out.reshape(vertices.shape)

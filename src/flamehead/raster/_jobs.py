@@ -38,8 +38,8 @@ class Jobs:
         # Nothing else in Python is taken out of by several threads without a lock.
         self._jobs, self._tickets = deque(jobs), deque(range(helpers))
         self.errors: list[BaseException] = []
-        self.longest = 0.0
-        """Seconds that the longest job took so far."""
+        self.ended = 0.0
+        """When the last job ended, in seconds of `perf_counter`."""
 
     def wants_another(self) -> bool:
         """Whether fewer threads are at it than may be."""
@@ -52,9 +52,8 @@ class Jobs:
         gets the same part every time, and finds what it left there in its own cache.
         """
         while (job := _next(self._jobs, last=last_first)) is not None:
-            begin = perf_counter()
             self._jobs.extend(job() or ())
-            self.longest = max(self.longest, perf_counter() - begin)
+            self.ended = max(self.ended, perf_counter())
 
     def stop(self) -> None:
         """Leave the jobs that nobody has begun."""

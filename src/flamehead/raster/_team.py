@@ -91,7 +91,8 @@ class Team:
             if self._level():
                 begin = perf_counter()
                 self._end()
-                self._judge(perf_counter() - begin - work.longest)
+                # What others still had to do is not lateness.
+                self._judge(perf_counter() - max(begin, work.ended))
             del self._open[number]
         if work.errors:
             raise work.errors[0]

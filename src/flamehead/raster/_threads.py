@@ -36,8 +36,8 @@ def threads_for(seconds: float, threads: int | None) -> int:
 
 
 def forking(threads: int) -> Team | None:
-    """The team for `fork`, where so many threads are wanted and it serves them."""
-    found = team() if threads > 1 else None
+    """The team for `fork`, where exactly so many threads are wanted as it has, and it serves them."""
+    found = team() if 1 < threads == torch.get_num_threads() else None
     return found if found is not None and found.serves(threads) else None
 
 
@@ -49,7 +49,8 @@ def run(jobs: Sequence[Job], threads: int) -> None:
     if threads < 2 or len(jobs) < 2:
         Jobs(jobs, 0).do()
         return
-    if (borrowed := forking(threads)) is not None:
+    borrowed = team()
+    if borrowed is not None and borrowed.serves(threads):
         borrowed.run(jobs, threads)
         return
     work, others = Jobs(jobs, threads - 1), []

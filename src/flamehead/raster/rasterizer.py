@@ -102,12 +102,13 @@ def warmup() -> None:
     points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2]])
     with torch.enable_grad():
-        seen = rasterize(points, faces, (4, 4), backend="numba")
-        # Three channels have kernels of their own.
-        for channels in (3, 1):
-            image = interpolate(points[:, :channels], faces, seen, points=points)
-            antialias(image, points, faces, seen).sum().backward()
-            paint(points[:, :channels], points, faces, seen).sum().backward()
+        # As many threads as torch has go through kernels together, others take jobs; three channels have their own.
+        for threads in {1, torch.get_num_threads()}:
+            seen = rasterize(points, faces, (4, 4), backend="numba", threads=threads)
+            for channels in (3, 1):
+                image = interpolate(points[:, :channels], faces, seen, points=points, threads=threads)
+                antialias(image, points, faces, seen, threads=threads).sum().backward()
+                paint(points[:, :channels], points, faces, seen, threads=threads).sum().backward()
 
 
 def _default_backend(points: Tensor) -> Backend:

@@ -21,7 +21,7 @@ from flamehead.raster._threads import ranges, run, threads_for
 from flamehead.render._regions import Regions
 from flamehead.render.sampling import Pyramid, double, halve, pyramid_sizes
 
-__all__ = ["Packing", "double_up", "is_even", "pack_texels", "unpack_texels"]
+__all__ = ["Packing", "double_up", "is_even", "unpack_texels"]
 
 _SECONDS = 3e-9
 """What one texel costs on one core, roughly; it only decides how many threads a job is worth."""
@@ -29,19 +29,12 @@ _SECONDS = 3e-9
 Sizes = tuple[tuple[int, int], ...]
 
 
-def pack_texels(image: Float[Tensor, "h w 3"], *, decode: bool) -> tuple[Float[Tensor, "T4"], Sizes]:
-    """The copies in rows of four, flat, and their sizes; without gradients."""
-    packing = Packing.of(image, decode=decode)
-    run(packing.jobs, packing.workers)
-    return packing.texels, packing.sizes
-
-
 @dataclass(frozen=True)
 class Packing:
-    """What there is to do for `pack_texels`, for callers that have other work to share among the same threads."""
+    """What there is to do for a pyramid, for callers that have other work to share among the same threads."""
 
     texels: Float[Tensor, "T4"]
-    """The copies, when the jobs are done."""
+    """The copies in rows of four, flat and without gradients, when the jobs are done."""
     sizes: Sizes
     jobs: list[Job]
     workers: int

@@ -68,7 +68,7 @@ class _Light(torch.autograd.Function):
         from flamehead.render._bands import bands
         from flamehead.render._cpu import harmonics as kernels
 
-        normals, scaled = normals.detach().contiguous(), coefficients.detach().numpy() * _CONSTANTS
+        normals, scaled = normals.detach().contiguous(), coefficients.detach().contiguous().numpy() * _CONSTANTS
         ctx.save_for_backward(normals)
         ctx.scaled = scaled
         out = torch.empty_like(normals)

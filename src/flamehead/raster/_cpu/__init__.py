@@ -2,5 +2,5 @@
 
 `rasterize`, `fill`, `large` and `scratch` serve `rasterizer`; `spread` and `gradients`, with `blocks` and `chain`,
 serve `interpolate`; `pairs`, `silhouette` and `blends` serve `antialias`; `painting` serves `paint`. `lanes` is what
-vector instructions need. Importing any of them imports numba.
+vector instructions need, `fork` sends threads through a kernel. Importing any of them imports numba.
 """

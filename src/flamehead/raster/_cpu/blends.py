@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.blocks import fetch_pixels
 from flamehead.raster._cpu.chain import hand_down
-from flamehead.raster._cpu.lanes import fetch
 
 __all__ = ["blend", "blend_backward", "blend_in_place", "collect_blends"]
 
@@ -75,7 +75,7 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
     for n in range(size):
         if n + _AHEAD < size:
             for end in range(2):
-                _fetch(numbers[n + _AHEAD, end], gradient, ids, barycentric)
+                fetch_pixels(numbers[n + _AHEAD, end], gradient, ids, barycentric)
         to, source = _to_and_source(numbers, values, n)
         share, at = values[n, 1] * abs(values[n, 0] - 0.5), 3 * np.int64(to)
         g0, g1, g2 = np.float64(gradient[at]), np.float64(gradient[at + 1]), np.float64(gradient[at + 2])
@@ -95,17 +95,6 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
             hand_down(count, chosen, rows, perspective, with_points, points, colors, faces, sums)
             count = 0
     hand_down(count, chosen, rows, perspective, with_points, points, colors, faces, sums)
-
-
-@compiled(inline="always")
-def _fetch(pixel, gradient, ids, barycentric):
-    """Ask for what a pixel has."""
-    at, plane = np.uint64(pixel), np.uint64(ids.shape[0])
-    fetch(ids, at)
-    fetch(barycentric, at)
-    fetch(barycentric, at + plane)
-    fetch(barycentric, at + plane + plane)
-    fetch(gradient, np.uint64(3) * at)
 
 
 @compiled(inline="always")

@@ -25,7 +25,7 @@ from flamehead.raster._cpu.lanes import (
     total,
 )
 
-__all__ = ["arrange", "collect_faces", "paint"]
+__all__ = ["arrange", "collect_faces", "fetch_pixels", "paint"]
 
 _ROWS = 64
 """Rows whose sums are taken in float32, before they are added to sums in float64."""
@@ -136,7 +136,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
             # A little with every face: the core waits when too much is on its way.
             for _ in range(burst):
                 if ahead < min(first + _AHEAD, last):
-                    _fetch(ahead * width + column, gradient, ids, barycentric)
+                    fetch_pixels(ahead * width + column, gradient, ids, barycentric)
                     column += _LINE
                     if column > right:
                         ahead, column = ahead + 1, left
@@ -160,8 +160,8 @@ def _route(boxes, width, pixels):
 
 
 @compiled(inline="always")
-def _fetch(pixel, gradient, ids, barycentric):
-    """Ask for a line of pixels."""
+def fetch_pixels(pixel, gradient, ids, barycentric):
+    """Ask for a pixel, and for those that share its line of memory."""
     at, plane = np.uint64(pixel), np.uint64(ids.shape[0])
     fetch(ids, at)
     fetch(barycentric, at)

@@ -11,7 +11,7 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.lanes import FEW, as_doubles, as_floats, down, least, order, pick, spread, store, take
 from flamehead.raster._grid import SUBPIXEL
 
-__all__ = ["hand_down", "store_corners", "to_corners", "to_points"]
+__all__ = ["hand_down", "store_corners", "three_of", "to_corners", "to_points"]
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -26,15 +26,15 @@ def hand_down(count, chosen, rows, perspective, with_points, points, values, fac
         here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
         first, at = three * take(chosen, here), twelve * here
         i, j, k = take(faces, first), take(faces, first + one), take(faces, first + two)
-        a, b, c = _three(rows, at), _three(rows, at + three), _three(rows, at + three + three)
+        a, b, c = three_of(rows, at), three_of(rows, at + three), three_of(rows, at + three + three)
         _keep(parts, 0, a)
         _keep(parts, 6, b)
         _keep(parts, 12, c)
         if with_points:
-            t0, t1, t2 = _three(rows, at + three + three + three)
-            start = _three(values, three * i)
-            to_j, to_k = _minus(_three(values, three * j), start), _minus(_three(values, three * k), start)
-            corners = _three(points, three * i), _three(points, three * j), _three(points, three * k)
+            t0, t1, t2 = three_of(rows, at + three + three + three)
+            start = three_of(values, three * i)
+            to_j, to_k = _minus(three_of(values, three * j), start), _minus(three_of(values, three * k), start)
+            corners = three_of(points, three * i), three_of(points, three * j), three_of(points, three * k)
             rises = (_dot(a, to_j), _dot(a, to_k), t0), (_dot(b, to_j), _dot(b, to_k), t1), (
                 _dot(c, to_j), _dot(c, to_k), t2)  # fmt: skip
             for_i, for_j, for_k = to_corners(rises, corners, perspective)
@@ -51,7 +51,7 @@ def hand_down(count, chosen, rows, perspective, with_points, points, values, fac
 
 
 @compiled(inline="always")
-def _three(table, at):
+def three_of(table, at):
     """Three numbers in a row of a table, as float64."""
     return (
         as_doubles(take(table, at)), as_doubles(take(table, at + spread(np.int32(1)))),
@@ -89,8 +89,8 @@ def to_points(count, chosen, rises, faces, channels, points, perspective, sums):
         here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
         first, at = three * take(chosen, here), spread(np.int32(9)) * here
         i, j, k = take(faces, first), take(faces, first + one), take(faces, first + two)
-        corners = _three(points, three * i), _three(points, three * j), _three(points, three * k)
-        slopes = _three(rises, at), _three(rises, at + three), _three(rises, at + three + three)
+        corners = three_of(points, three * i), three_of(points, three * j), three_of(points, three * k)
+        slopes = three_of(rises, at), three_of(rises, at + three), three_of(rises, at + three + three)
         gradients = to_corners(slopes, corners, perspective)
         store_corners(parts, gradients)
         for lane in range(min(FEW, count - n)):

@@ -59,7 +59,8 @@ def prepare(points, faces, width, height, rows, cull, perspective, near):
         corners[v, 0] = np.floor(np.float64(points[v, 0]) * SUBPIXEL + 0.5)
         corners[v, 1] = np.floor(np.float64(points[v, 1]) * SUBPIXEL + 0.5)
         corners[v, 2] = 1.0 / z if perspective else -z
-        corners[v, 3] = z if perspective else np.inf
+        # What is not finite compares as if it were behind the camera, where it is left out.
+        corners[v, 3] = (z if z < np.inf else np.nan) if perspective else np.inf
     count, most = 0, faces.shape[0] // 3
     drawn = np.empty(most + FEW, np.int32)
     upper, lower = np.empty_like(drawn), np.empty_like(drawn)

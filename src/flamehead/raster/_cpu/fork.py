@@ -85,7 +85,7 @@ def _body(context: Any, module: Any, compiled: Any, made: Any, kinds: list[Any])
     builder = ir.IRBuilder(body.append_basic_block("entry"))
     place = builder.bitcast(body.args[0], ir.LiteralStructType(kinds).as_pointer())
     loaded = [builder.load(builder.gep(place, [_INT(0), _INT(n)])) for n in range(len(kinds))]
-    # There is nobody to hand an error to; kernels raise none.
+    # There is nobody to hand an error to; kernels raise none but for want of memory.
     context.call_internal_no_propagate(builder, compiled.fndesc, made, loaded)
     builder.ret_void()
     return body

@@ -22,7 +22,7 @@ from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
 from flamehead.raster._cpu.blends import blend_backward, collect_blends
-from flamehead.raster._cpu.chain import to_points
+from flamehead.raster._cpu.chain import to_points as add_points
 from flamehead.raster._cpu.fork import fork, ticket
 from flamehead.raster._cpu.spread import UNITS, Seen, bands_for, work
 from flamehead.raster._threads import forking, ranges, run, threads_for
@@ -114,7 +114,9 @@ def _collect_listed(
 ) -> int:
     """Sums by faces, a list of them for each band, and of blends where there are any; how many pixels were found."""
     gradient, values, faces, ids, barycentric = arrays
-    tables, together = bands + (blends is not None), forking(workers)
+    tables = bands + (blends is not None)
+    # Several pictures are shared among threads as jobs: none waits for the end of another.
+    together = forking(workers) if len(ids) == 1 and tables > 1 else None
     found, jobs = np.zeros(len(sums), dtype=np.int64), []
     for n in range(len(ids)):
         corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
@@ -230,7 +232,7 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
             place[seen[n]] = -1
         if with_points:
             corners = points[item if points.shape[0] > 1 else 0]
-            to_points(count, seen, rises, faces, channels, corners, perspective, sums[unit])
+            add_points(count, seen, rises, faces, channels, corners, perspective, sums[unit])
 
 
 @compiled(nogil=True)

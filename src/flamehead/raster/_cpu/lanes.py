@@ -2,8 +2,9 @@
 
 LLVM turns a loop into vector instructions only where it can prove that its arrays do not overlap, and keeps sums in
 memory from one run of a loop to the next. Kernels that need more say what they want: `load(ids, at) == spread(face)`
-is a mask, `pick(mask, new, old)` chooses, `+ - *` work on floats, `total` sums. Arrays are contiguous; nobody checks
-that `at + FEW` lies within them. Conditions on NaN are false, and `least` and `greatest` of it are their second value.
+is a mask, `pick(mask, new, old)` chooses, `+ - *` work on all numbers and `/` on floats, `total` sums. Arrays are
+contiguous; nobody checks that `at + FEW` lies within them. Conditions on NaN are false, and `least` and `greatest` of
+it are their second value.
 """
 
 from __future__ import annotations

@@ -46,9 +46,10 @@ def paint(
         blends[n] = Blends(pairs.numbers, pairs.values, differences)
 
     # All in one go: threads that met in between would wait for one another.
-    done = Countdown(len(planned.jobs) + parts * size, [partial(blend, n) for n in range(size)])
     arranged = planned.seen.arrange_early(width, height, perspective, points, faces.numpy()) if planned.seen else []
-    painted = Countdown(len(planned.jobs), arranged)
-    jobs: list[Job] = [partial(search.begin, done) for search in searches]
-    run([*jobs, *(painted.after(done.after(job)) for job in planned.jobs)], workers)
+    jobs: list[Job] = []
+    for n, mine in enumerate(planned.jobs):
+        done, painted = Countdown(len(mine) + parts, [partial(blend, n)]), Countdown(len(mine), arranged[n : n + 1])
+        jobs += [partial(searches[n].begin, done), *(painted.after(done.after(job)) for job in mine)]
+    run(jobs, workers)
     return planned.out, planned.seen, [each for each in blends if each is not None]

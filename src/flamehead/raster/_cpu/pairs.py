@@ -93,3 +93,5 @@ class Search:
         """Keep the nearest pair wherever several are the same."""
         found = nearest(self._numbers, self._values, self._depths[:, 0], self._firsts, self._counts)
         self.pairs = Pairs(*found)
+        # The search lives as long as the picture's gradients; its memory is lent.
+        del self._numbers, self._values, self._depths

@@ -47,12 +47,12 @@ def rasterize(
     share = max(1, workers // batch) if batch else 1
     strips, rows = _cut(size, share)
     row = in_row(width) * BLOCK
-    together = forking(share)
+    together = forking(workers) if batch == 1 else None
     triangles, jobs = faces.numpy().reshape(-1), []
     for n, each in enumerate(points.numpy()):
         view = each, triangles, width, height, rows, cull, perspective, near
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
-        if together is not None and share > 1:
+        if together is not None:
             scratch = empty(share, rows * row, dtype=torch.float32).numpy()
             together.late(fill_together(together.crew(), strips, scratch, *view, *outputs))
         elif share == 1:

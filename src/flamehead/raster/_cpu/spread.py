@@ -72,7 +72,8 @@ class Plan:
     """The values, when the jobs are done."""
     seen: Seen | None
     """The same; None where nobody notices anything."""
-    jobs: list[Job]
+    jobs: list[list[Job]]
+    """Of every picture."""
     workers: int
     """Threads that they are worth."""
 
@@ -87,7 +88,7 @@ def interpolate(
 ) -> tuple[Float[Tensor, "B P C"], Seen | None]:
     """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous."""
     planned = plan(attributes, faces, face_ids, barycentric, threads=threads)
-    run(planned.jobs, planned.workers)
+    run([job for jobs in planned.jobs for job in jobs], planned.workers)
     return planned.out, planned.seen
 
 
@@ -107,22 +108,23 @@ def plan(
     if attributes.shape[2] == 3 and out.dtype == torch.float32 and pixels >= FEW:
         jobs, seen = _by_blocks(values, *arrays, workers=workers)
         return Plan(out, seen, jobs, workers)
-    bands = bands_for(size, pixels)
-    return Plan(out, None, ranges(_spread, size * bands, workers, bands, values, *arrays), workers)
+    bands, parts = bands_for(size, pixels), -(-workers // max(1, size))
+    jobs = [ranges(_spread, bands, parts, n * bands, bands, values, *arrays) for n in range(size)]
+    return Plan(out, None, jobs, workers)
 
 
 def _by_blocks(
     values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, *, workers: int
-) -> tuple[list[Job], Seen]:
+) -> tuple[list[list[Job]], Seen]:
     size, pixels = ids.shape
     parts = max(1, min(-(-2 * workers // max(1, size)), pixels // FEW)) if workers > 1 else 1
     seen = Seen(np.zeros((size, len(faces)), dtype=np.bool_), np.zeros((size * parts, 1), dtype=np.int64))
-    jobs: list[Job] = []
+    jobs: list[list[Job]] = [[] for _ in range(size)]
     for n in range(size):
         arrays = values[n if len(values) > 1 else 0], faces, ids[n], barycentric[n].reshape(-1), out[n].reshape(-1)
         for part in range(parts):
             ends = pixels * part // parts, pixels * (part + 1) // parts
-            jobs.append(partial(blocks.paint, *ends, *arrays, seen.faces[n], seen.counts[n * parts + part]))
+            jobs[n].append(partial(blocks.paint, *ends, *arrays, seen.faces[n], seen.counts[n * parts + part]))
     return jobs, seen
 
 
@@ -138,10 +140,10 @@ def work(values: Tensor) -> int:
 
 
 @compiled(nogil=True)
-def _spread(first, last, bands, attributes, faces, face_ids, barycentric, out):
-    """Bands `first` to `last` of all pictures, three channels at a time."""
+def _spread(first, last, before, bands, attributes, faces, face_ids, barycentric, out):
+    """Bands `first` to `last` after so many of the pictures before, three channels at a time."""
     pixels, channels = out.shape[1], out.shape[2]
-    for unit in range(first, last):
+    for unit in range(before + first, before + last):
         item, band = unit // bands, unit % bands
         start, stop = pixels * band // bands, pixels * (band + 1) // bands
         values = attributes[item if attributes.shape[0] > 1 else 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.chain import store_corners, to_corners
+from flamehead.raster._cpu.chain import store_corners, three_of, to_corners
 from flamehead.raster._cpu.lanes import FEW, as_doubles, least, order, spread, take
 
 __all__ = ["ROW", "corners", "hand_out", "steps"]
@@ -59,7 +59,7 @@ def hand_out(seen, rows, faces, vertex_rows, uv_rows, table, points, perspective
         known = table, eight * c0, eight * c1, eight * c2
         rises = _rise(rows, at, known), _rise(rows, at + eight, known), _rise(rows, at + eight + eight, known)
         i, j, k = take(vertex_rows, c0), take(vertex_rows, c1), take(vertex_rows, c2)
-        corners = _place(points, three * i), _place(points, three * j), _place(points, three * k)
+        corners = three_of(points, three * i), three_of(points, three * j), three_of(points, three * k)
         store_corners(parts, to_corners(rises, corners, perspective))
         for lane in range(min(FEW, count - n)):
             row, face = np.uint64(n + lane), np.uint64(seen[n + lane])
@@ -84,11 +84,3 @@ def _rise(rows, at, known):
         one = one + (as_doubles(take(table, second + step)) - start) * sums
         two = two + (as_doubles(take(table, third + step)) - start) * sums
     return one, two, as_doubles(take(rows, at + spread(np.int32(5))))
-
-
-@compiled(inline="always")
-def _place(points, at):
-    return (
-        as_doubles(take(points, at)), as_doubles(take(points, at + spread(np.int32(1)))),
-        as_doubles(take(points, at + spread(np.int32(2)))),
-    )  # fmt: skip
