@@ -133,11 +133,13 @@ def test_warming_up_compiles_what_crews_go_through():
     script = """
 import torch
 torch.set_num_threads(2)
-from flamehead.raster import warmup
 from flamehead.raster._cpu.fill import fill_together
 from flamehead.raster._cpu.gradients import collect_together
-warmup()
-assert fill_together.signatures and collect_together.signatures
+from flamehead.render._cpu.deferred import paint_together, visit_together
+from flamehead import raster, render
+raster.warmup()
+render.warmup()
+assert all(each.signatures for each in (fill_together, collect_together, paint_together, visit_together))
 from flamehead.raster import paint, rasterize
 before = [len(each.signatures) for each in (fill_together, collect_together)]
 points = (100 * torch.rand(300, 3) + 1).requires_grad_()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from flamehead.raster._team import Team, team
 from flamehead.raster._threads import run
-from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw, to_screen
+from flamehead.render import Texture, _deferred, build_pyramid, constant_light, decode_srgb, draw, to_screen
 from flamehead.render._packed import Packing, double_up, unpack_texels
 from flamehead.render._regions import Regions
 from flamehead.render._screen import place
@@ -177,3 +178,28 @@ def test_split_passes_either_gradient():
         wanted = torch.zeros_like(both)
         wanted[..., first:last] = 1.0
         assert torch.equal(gradient, wanted)
+
+
+def test_crews_and_jobs_and_one_thread_give_the_same_bits(bust, front, light, monkeypatch):
+    camera = replace(front, focal=4.0 * front.focal, center=4.0 * front.center, size=(384, 320))
+    texture, results, served = flat_texture(bust, noise(96, 128, 3)), [], []
+    before, real = torch.get_num_threads(), _deferred.forking
+    if (crew := team()) is not None:
+        crew._until = 0.0
+
+    def fork(workers: int) -> Team | None:
+        served.append(real(workers))
+        return served[-1]
+
+    try:
+        # With three threads, everything goes as jobs.
+        for threads, choose in ((1, fork), (2, fork), (3, lambda workers: None)):
+            torch.set_num_threads(threads)
+            monkeypatch.setattr(_deferred, "forking", choose)
+            results.append(gradients(bust, camera, texture, light, torch.float32))
+    finally:
+        torch.set_num_threads(before)
+    assert crew is None or crew in served
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            assert torch.equal(one, same)

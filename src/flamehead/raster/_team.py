@@ -52,6 +52,8 @@ class Team:
         self._open: dict[int, Jobs] = {}
         self._numbers = count()
         self._rest, self._until = _REST, 0.0
+        self.patient = False
+        """Whether it is asked however late it was."""
         clock = ctypes.CDLL(None).clock_gettime
         calls = (self._start, self._end, clock)
         self._addresses = [ctypes.cast(call, ctypes.c_void_p).value for call in calls]
@@ -73,7 +75,7 @@ class Team:
         A smaller team would make libgomp end the workers that are left out, and torch start them anew.
         """
         fits = threads <= torch.get_num_threads() <= 2 * threads
-        return fits and self._level() == 0 and perf_counter() >= self._until
+        return fits and self._level() == 0 and (self.patient or perf_counter() >= self._until)
 
     def run(self, jobs: Sequence[Job], threads: int) -> None:
         """Every job on one of so many threads, this one among them; the first error is raised when all have ended."""

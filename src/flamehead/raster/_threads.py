@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ from flamehead.errors import InputError
 from flamehead.raster._jobs import Job, Jobs
 from flamehead.raster._team import Team, team
 
-__all__ = ["forking", "ranges", "run", "threads_for"]
+__all__ = ["forking", "patience", "ranges", "run", "threads_for"]
 
 _WORTH_A_THREAD = 0.25e-3
 """Seconds of work that repay waking a thread, which takes some 0.05 ms."""
@@ -39,6 +39,20 @@ def forking(threads: int) -> Team | None:
     """The team for `fork`, where exactly so many threads are wanted as it has, and it serves them."""
     found = team() if 1 < threads == torch.get_num_threads() else None
     return found if found is not None and found.serves(threads) else None
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Ask the team even while it rests, so that what only teams run is run."""
+    found = team()
+    if found is None:
+        yield
+        return
+    found.patient = True
+    try:
+        yield
+    finally:
+        found.patient = False
 
 
 def run(jobs: Sequence[Job], threads: int) -> None:

@@ -14,6 +14,7 @@ from flamehead.errors import InputError
 from flamehead.raster._checks import check_faces, check_size
 from flamehead.raster._grid import MOST_FACES, NEAR
 from flamehead.raster._remember import bounds, names_only, promise
+from flamehead.raster._threads import patience
 from flamehead.raster.antialias import antialias
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import interpolate
@@ -101,7 +102,7 @@ def warmup() -> None:
     """Compile and cache the kernels, a few seconds once per machine; later processes load them from the cache."""
     points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2]])
-    with torch.enable_grad():
+    with torch.enable_grad(), patience():
         # As many threads as torch has go through kernels together, others take jobs; three channels have their own.
         for threads in {1, torch.get_num_threads()}:
             seen = rasterize(points, faces, (4, 4), backend="numba", threads=threads)

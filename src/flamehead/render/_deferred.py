@@ -21,7 +21,7 @@ from flamehead.raster import Fragments
 from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._jobs import Countdown, Job
 from flamehead.raster._silhouette import Pairs
-from flamehead.raster._threads import run, threads_for
+from flamehead.raster._threads import forking, run, threads_for
 from flamehead.raster.antialias import seen_from
 from flamehead.raster.edges import edges_of
 from flamehead.render._packed import Packing, double_up, is_even, unpack_texels
@@ -189,13 +189,16 @@ class _Paint(torch.autograd.Function):
         ctx.common = [(*arguments, *_look(packing.texels, ctx.sizes)) for arguments, _ in prepared]
         ctx.extents = np.empty((size, len(scene.bands), 2), dtype=np.float32)
         ctx.differences = [np.empty((len(pairs.numbers), 4), dtype=np.float32) for pairs in scene.pairs]
+        ends = np.array([*(first * scene.width for first, _ in scene.bands), pixels])
         for item, common in enumerate(ctx.common):
-            out, jobs = (colors[item].reshape(-1).numpy(), alpha[item].numpy()), []
-            for band, (first, last) in enumerate(scene.bands):
-                ends = first * scene.width, pixels if last == scene.height else last * scene.width
-                room = ctx.extents[item, band], np.zeros(kernels.SIZE, dtype=np.float32)
-                jobs.append(partial(kernels.paint, *ends, *common, *out, *room))
-            run(jobs, scene.workers)
+            out, extents = (colors[item].reshape(-1).numpy(), alpha[item].numpy()), ctx.extents[item]
+            if (together := forking(scene.workers)) is not None:
+                crew = together.crew(), scene.workers
+                together.late(kernels.paint_together(*crew, ends, common, *out, extents))
+                continue
+            rooms = (np.zeros(kernels.SIZE, dtype=np.float32) for _ in scene.bands)
+            each = zip(pairwise(ends), extents, rooms, strict=True)
+            run([partial(kernels.paint, *pair, *common, *out, *own) for pair, *own in each], scene.workers)
         for item, pairs in enumerate(scene.pairs):
             numbers = pairs.numbers, pairs.values, ctx.differences[item]
             outlines.blend(colors[item].numpy(), alpha[item].numpy(), *numbers)
@@ -301,6 +304,7 @@ class _Found:
     @staticmethod
     def of(scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray, regions: Regions, to_texels: bool) -> _Found:
         """Run over all pixels."""
+        from flamehead.render._cpu import deferred as kernels
         from flamehead.render._cpu.faces import ROW
 
         bands = scene.bands
@@ -312,19 +316,26 @@ class _Found:
             np.zeros((len(bands), 9, 3), dtype=np.float32),
             regions,
         )
-        groups = range(len(regions.lows))
-        run([partial(found.visit, group, scene, common, gradient, to_texels) for group in groups], scene.workers)
+        if (together := forking(scene.workers)) is not None:
+            rows = np.array([0, *(last for _, last in bands)])
+            into = regions.parts, regions.spots, regions.ranges, regions.texels
+            kept = found.seen, found.rows.reshape(len(bands), -1), found.counts, found.sums
+            crew = together.crew(), scene.workers
+            how = rows, scene.width, common, gradient, to_texels, into, kept
+            together.late(kernels.visit_together(*crew, *how))
+        else:
+            groups = range(len(regions.lows))
+            run([partial(found.visit, group, scene, common, gradient, to_texels) for group in groups], scene.workers)
         return found
 
     def visit(self, group: int, scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray, to_texels: bool) -> None:
         """Run over the bands that share a region of the texture."""
         from flamehead.render._cpu import deferred as kernels
 
-        spots = self.regions.spots(group)
         if to_texels:
             self.regions.clear(group)
         place = np.full(len(scene.faces), -1, dtype=np.int32)
-        into = gradient, to_texels, spots, self.regions.texels, place
+        into = gradient, to_texels, self.regions.spots[group], self.regions.texels, place
         first = group * self.regions.parts
         for n in range(first, min(first + self.regions.parts, len(scene.bands))):
             found = self.seen[n], self.rows[n].reshape(-1), self.counts[n], self.sums[n]

@@ -67,18 +67,23 @@ class Regions:
         starts, widths, heights = layout(sizes)
         return Regions(1, np.zeros_like(heights)[None], heights[None], starts[None], (starts, widths, heights), texels)
 
+    @property
+    def ranges(self) -> Int[np.ndarray, "G 2"]:
+        """Where every region begins and ends in `texels`."""
+        begins = 4 * self.begins[:, 0]
+        return np.stack([begins, begins + 4 * ((self.highs - self.lows) * self.layout[1]).sum(axis=1)], axis=1)
+
     def clear(self, region: int) -> None:
         """Set a region to zero, while other threads do something else."""
         # Imported here: numba costs a second.
         from flamehead.render._cpu import texels as kernels
 
-        rows, widths = self.highs[region] - self.lows[region], self.layout[1]
-        begin = 4 * int(self.begins[region, 0])
-        kernels.clear(self.texels[begin : begin + 4 * int((rows * widths).sum())])
+        kernels.clear(self.texels[slice(*self.ranges[region])])
 
-    def spots(self, region: int) -> Int[np.ndarray, "L"]:
+    @property
+    def spots(self) -> Int[np.ndarray, "G L"]:
         """Where the first texel of each copy would lie in `texels`; it may have to be counted from before its start."""
-        return self.begins[region] - self.lows[region] * self.layout[1]
+        return self.begins - self.lows * self.layout[1]
 
     def jobs(self, out: np.ndarray, *, finest: int, more: bool, workers: int) -> list[Job]:
         """What sums all regions in the order of the parts, into a pyramid's texels or in addition to them.

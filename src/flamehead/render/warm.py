@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from flamehead.data import Camera
+from flamehead.raster._threads import patience
 from flamehead.render.draw import draw
 from flamehead.render.harmonics import constant_light, harmonic_light
 from flamehead.render.picture import render
@@ -15,6 +18,9 @@ from flamehead.render.texture import Texture
 
 __all__ = ["warmup"]
 
+_PIXELS = 30_000
+"""More than `draw` asks for before it takes one more thread."""
+
 
 def warmup() -> None:
     """Compile and cache every kernel that a picture needs, with and without gradients, once per machine."""
@@ -24,7 +30,8 @@ def warmup() -> None:
     render(corners, faces, camera, colors=torch.ones(3, 3))
     lamp = Lighting((PointLight((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     render(corners, faces, camera, colors=Texture(torch.ones(3, 4, 3), corners[:, :2], faces), lighting=lamp)
-    _gradients()
+    with patience():
+        _gradients()
 
 
 def _gradients() -> None:
@@ -34,6 +41,8 @@ def _gradients() -> None:
         looked_up = sample_image(build_pyramid(encode_srgb(image)), uv, level=torch.zeros(1))
         (looked_up * harmonic_light(torch.ones(1, 3, requires_grad=True), light)).sum().backward()
         corners, faces = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]]), torch.tensor([[0, 1, 2]])
-        camera = Camera(torch.eye(3), torch.zeros(3), torch.ones(2), torch.zeros(2), (2, 2))
-        painted = Texture(image, corners[:, :2], faces)
-        draw(corners.requires_grad_(), faces, camera, albedo=painted, light=light).image.sum().backward()
+        # A picture that one thread draws, and one that is worth all that torch has, which have kernels of their own.
+        for side in (2, 1 + math.isqrt(_PIXELS * torch.get_num_threads())):
+            camera = Camera(torch.eye(3), torch.zeros(3), torch.ones(2), torch.zeros(2), (side, side))
+            painted = Texture(image, corners[:, :2], faces)
+            draw(corners.requires_grad_(), faces, camera, albedo=painted, light=light).image.sum().backward()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.fork import fork, ticket
 from flamehead.raster._cpu.lanes import FEW, load, load_three, store, store_three
 from flamehead.render._cpu.blocks import (
     GX,
@@ -32,7 +33,7 @@ from flamehead.render._cpu.blocks import (
 from flamehead.render._cpu.faces import ROW
 from flamehead.render._cpu.vectors import peek
 
-__all__ = ["SIZE", "N", "paint", "paint_backward"]
+__all__ = ["SIZE", "N", "paint", "paint_backward", "paint_together", "visit_together"]
 
 # No memory is taken here: it comes from the caller, and so nobody has to count who uses it, which in loops of this kind
 # takes most of the time.
@@ -153,3 +154,61 @@ def _take_gradient(s, at, g_image):
             s[G + c * N + lane] = g if s[VALID + lane] > _ZERO else _ZERO
     for row in range(GX, GX + 5 * N):
         s[row] = _ZERO
+
+
+@compiled(nogil=True)
+def paint_together(crew, threads, ends, common, image, alpha, extents):
+    """`paint` for bands between `ends` by a crew; `common` is what all of them share. Returns what `fork` does."""
+    return fork(crew, _paint_bands, (np.zeros(2, np.int64), threads, ends, common, image, alpha, extents))
+
+
+@compiled(nogil=True)
+def _paint_bands(counters, threads, ends, common, image, alpha, extents):
+    ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size = common
+    room = np.empty(SIZE, np.float32)
+    if ticket(counters, 1) >= threads:
+        return
+    while True:
+        band = ticket(counters, 0)
+        if band >= extents.shape[0]:
+            return
+        room[:] = _ZERO
+        paint(ends[band], ends[band + 1], ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels,
+              starts, size, image, alpha, extents[band], room)  # fmt: skip
+
+
+@compiled(nogil=True)
+def visit_together(crew, threads, bands, width, common, gradient, to_texels, regions, found):
+    """`paint_backward` for bands by a crew. Returns what `fork` does.
+
+    Args:
+        crew, threads: Who, and how many of them at most.
+        bands: First row of every band, and the end of the last one.
+        width, common, gradient, to_texels: See `paint_backward`; `common` goes from `ids` to `size`.
+        regions: How many bands share a region of the texture; `spots` of every region; where each begins and ends in
+            `g_texels`, which is set to zero there; and that.
+        found: `seen`, `rows`, `count` and `sums` of every band.
+    """
+    arguments = np.zeros(2, np.int64), threads, bands, width, common, gradient, to_texels, regions, found
+    return fork(crew, _visit_regions, arguments)
+
+
+@compiled(nogil=True)
+def _visit_regions(counters, threads, bands, width, common, gradient, to_texels, regions, found):
+    ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size = common
+    parts, spots, ranges, g_texels = regions
+    seen, rows, counts, sums = found
+    room, place = np.empty(SIZE, np.float32), np.full(faces.shape[0] // 3, -1, np.int32)
+    if ticket(counters, 1) >= threads:
+        return
+    while True:
+        region = ticket(counters, 0)
+        if region >= spots.shape[0]:
+            return
+        if to_texels:
+            g_texels[ranges[region, 0] : ranges[region, 1]] = _ZERO
+        for n in range(region * parts, min(region * parts + parts, bands.shape[0] - 1)):
+            room[:] = _ZERO
+            paint_backward(bands[n], bands[n + 1], width, ids, planes, depth, perspective, faces, table, steps, scaled,
+                           encode, texels, starts, size, gradient, to_texels, spots[region], g_texels, place, seen[n],
+                           rows[n], counts[n], sums[n], room)  # fmt: skip
