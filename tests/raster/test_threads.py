@@ -187,14 +187,18 @@ def test_nobody_waits_for_a_pool_that_does_not_come(monkeypatch):
     gate.set()
 
 
-def test_work_that_others_still_have_is_not_lateness(crew):
+def test_work_that_others_still_have_is_not_lateness(crew, monkeypatch):
     found = team()
     if crew == "pool" or found is None:
         pytest.skip("torch's team cannot be borrowed here")
-    found._rest, found._until = 0.25, 0.0
-    chain = Countdown(2, [lambda: time.sleep(0.004), lambda: time.sleep(0.004)])
-    run([chain.after(lambda: time.sleep(0.001)), chain.after(lambda: time.sleep(0.006))], 2)
-    assert found._rest == 0.25
+    late: list[float] = []
+    monkeypatch.setattr(found, "_judge", late.append)
+    monkeypatch.setattr(found, "patient", True)
+    for _ in range(10):
+        chain = Countdown(2, [lambda: time.sleep(0.004), lambda: time.sleep(0.004)])
+        run([chain.after(lambda: time.sleep(0.001)), chain.after(lambda: time.sleep(0.006))], 2)
+    # On a busy machine some of them are late indeed.
+    assert len(late) == 10 and min(late) < 2e-3
 
 
 def test_a_team_that_is_late_is_left_alone_for_a_while():
