@@ -17,20 +17,22 @@ from flamehead.raster._cpu import gradients
 from flamehead.raster._cpu import rasterize as door
 from flamehead.raster._cpu.fork import fork, ticket
 from flamehead.raster._team import Team, team
+from flamehead.raster._threads import patience
 
 ALONE = np.zeros(4, np.int64)
 
 
 @pytest.fixture
 def crew() -> Iterator[Team]:
-    """torch's team, of two threads whatever the machine has, and not resting."""
+    """torch's team, of two threads whatever the machine has, and never resting."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     found = team()
     if found is None:
         pytest.skip("torch's team cannot be borrowed here")
-    found._until = 0.0
-    yield found
+    # Beside other tests it is late, and would rest.
+    with patience():
+        yield found
     torch.set_num_threads(before)
 
 
