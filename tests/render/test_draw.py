@@ -195,3 +195,10 @@ def test_colours_of_another_mesh_get_one_sentence(bust, front, texture):
         draw(vertices, faces, front, albedo=torch.ones(7, 3))
     with pytest.raises(InputError, match="texture of this mesh"):
         draw(vertices, faces, front, albedo=Texture(texture.image, texture.uv, texture.uv_faces[1:]))
+
+
+@pytest.mark.parametrize(("kind", "what"), [("double", "albedo is torch.float32"), ("half", "float32 or float64")])
+def test_numbers_of_another_kind_get_one_sentence(bust, front, light, texture, kind, what):
+    vertices, faces = bust
+    with pytest.raises(InputError, match=what):
+        draw(getattr(vertices, kind)(), faces, front, albedo=texture, light=light)

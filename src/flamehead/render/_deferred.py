@@ -171,6 +171,7 @@ class _Paint(torch.autograd.Function):
         ctx: Any, points: Tensor, normals: Tensor, scaled: Tensor, image: Tensor, uv: Tensor, scene: _Scene
     ) -> tuple[Tensor, Tensor]:
         # Imported here: numba costs a second.
+        from flamehead.raster._cpu.fork import ALONE
         from flamehead.render._cpu import deferred as kernels
         from flamehead.render._cpu import outlines
 
@@ -196,9 +197,9 @@ class _Paint(torch.autograd.Function):
                 crew = together.crew(), scene.workers
                 together.late(kernels.paint_together(*crew, ends, common, *out, extents))
                 continue
-            rooms = (np.zeros(kernels.SIZE, dtype=np.float32) for _ in scene.bands)
-            each = zip(pairwise(ends), extents, rooms, strict=True)
-            run([partial(kernels.paint, *pair, *common, *out, *own) for pair, *own in each], scene.workers)
+            each = [(ends[n : n + 2], extents[n : n + 1]) for n in range(len(scene.bands))]
+            jobs = [partial(kernels.paint_together, ALONE, 1, pair, common, *out, own) for pair, own in each]
+            run(jobs, scene.workers)
         for item, pairs in enumerate(scene.pairs):
             numbers = pairs.numbers, pairs.values, ctx.differences[item]
             outlines.blend(colors[item].numpy(), alpha[item].numpy(), *numbers)
@@ -304,6 +305,7 @@ class _Found:
     @staticmethod
     def of(scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray, regions: Regions, to_texels: bool) -> _Found:
         """Run over all pixels."""
+        from flamehead.raster._cpu.fork import ALONE
         from flamehead.render._cpu import deferred as kernels
         from flamehead.render._cpu.faces import ROW
 
@@ -316,31 +318,16 @@ class _Found:
             np.zeros((len(bands), 9, 3), dtype=np.float32),
             regions,
         )
+        rows = np.array([0, *(last for _, last in bands)])
+        into = regions.parts, regions.spots, regions.ranges, regions.texels
+        kept = found.seen, found.rows.reshape(len(bands), -1), found.counts, found.sums
+        how, groups = (rows, scene.width, common, gradient, to_texels, into, kept), len(regions.lows)
         if (together := forking(scene.workers)) is not None:
-            rows = np.array([0, *(last for _, last in bands)])
-            into = regions.parts, regions.spots, regions.ranges, regions.texels
-            kept = found.seen, found.rows.reshape(len(bands), -1), found.counts, found.sums
-            crew = together.crew(), scene.workers
-            how = rows, scene.width, common, gradient, to_texels, into, kept
-            together.late(kernels.visit_together(*crew, *how))
+            together.late(kernels.visit_together(together.crew(), scene.workers, 0, groups, *how))
         else:
-            groups = range(len(regions.lows))
-            run([partial(found.visit, group, scene, common, gradient, to_texels) for group in groups], scene.workers)
+            visit = partial(kernels.visit_together, ALONE, 1)
+            run([partial(visit, group, group + 1, *how) for group in range(groups)], scene.workers)
         return found
-
-    def visit(self, group: int, scene: _Scene, common: tuple[Any, ...], gradient: np.ndarray, to_texels: bool) -> None:
-        """Run over the bands that share a region of the texture."""
-        from flamehead.render._cpu import deferred as kernels
-
-        if to_texels:
-            self.regions.clear(group)
-        place = np.full(len(scene.faces), -1, dtype=np.int32)
-        into = gradient, to_texels, self.regions.spots[group], self.regions.texels, place
-        first = group * self.regions.parts
-        for n in range(first, min(first + self.regions.parts, len(scene.bands))):
-            found = self.seen[n], self.rows[n].reshape(-1), self.counts[n], self.sums[n]
-            room = np.zeros(kernels.SIZE, dtype=np.float32)
-            kernels.paint_backward(*scene.bands[n], scene.width, *common, *into, *found, room)
 
     def to_corners(
         self,

@@ -73,13 +73,6 @@ class Regions:
         begins = 4 * self.begins[:, 0]
         return np.stack([begins, begins + 4 * ((self.highs - self.lows) * self.layout[1]).sum(axis=1)], axis=1)
 
-    def clear(self, region: int) -> None:
-        """Set a region to zero, while other threads do something else."""
-        # Imported here: numba costs a second.
-        from flamehead.render._cpu import texels as kernels
-
-        kernels.clear(self.texels[slice(*self.ranges[region])])
-
     @property
     def spots(self) -> Int[np.ndarray, "G L"]:
         """Where the first texel of each copy would lie in `texels`; it may have to be counted from before its start."""

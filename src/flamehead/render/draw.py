@@ -72,10 +72,11 @@ def draw(
         cull: Leave out the backs of faces.
 
     Raises:
-        InputError: Colours that do not fit the vertices, or a texture of another mesh.
+        InputError: Colours that do not fit the vertices, also in their dtype, or a texture of another mesh.
     """
     check_choice("encoding", encoding, get_args(Encoding))
     check_choice("shading", shading, ("pixel", "vertex"))
+    _check_kinds(vertices, albedo)
     points = place(vertices, camera)
     _check_given(points, camera, light, background)
     perspective = not camera.orthographic
@@ -99,6 +100,18 @@ def draw(
     if background is not None:
         image = image + (1.0 - alpha[..., None]) * background
     return Drawing(image, alpha, fragments)
+
+
+def _check_kinds(vertices: Tensor, albedo: Texture | Tensor) -> None:
+    if not isinstance(vertices, Tensor) or vertices.dtype not in (torch.float32, torch.float64):
+        found = vertices.dtype if isinstance(vertices, Tensor) else type(vertices).__name__
+        raise InputError(f"draw() needs vertices as a tensor of float32 or float64, got {found}; call .float().")
+    colors = albedo.image if isinstance(albedo, Texture) else albedo
+    if colors.dtype != vertices.dtype:
+        raise InputError(
+            f"The albedo is {colors.dtype}, the vertices are {vertices.dtype}; convert one of them, with .float() or "
+            ".double()."
+        )
 
 
 def _check_given(points: Tensor, camera: Camera, light: Tensor | None, background: Tensor | None) -> None:

@@ -38,7 +38,7 @@ from flamehead.raster._cpu.large import fill_crossing, fill_large
 from flamehead.raster._cpu.scratch import BLOCK, clear, in_row, resolve
 from flamehead.raster._grid import HALF, SUBPIXEL
 
-__all__ = ["fill", "fill_together", "prepare"]
+__all__ = ["fill_together", "prepare"]
 
 _SMALL = 80.0
 """Pixels: `_SMALL * SUBPIXEL * (_SMALL + FEW) * 2 < 2**24`."""
@@ -110,16 +110,15 @@ def fill(from_strip, to_strip, corners, drawn, upper, lower, faces, width, heigh
 
 
 @compiled(nogil=True, error_model="numpy")
-def fill_together(crew, strips, scratch, points, faces, width, height, rows, cull, perspective, near, ids,
-                  barycentric, depth):  # fmt: skip
-    """`prepare`, and all strips by a crew: a thread for each row of `scratch`. Returns what `fork` does."""
-    lists, counters = prepare(points, faces, width, height, rows, cull, perspective, near), np.zeros(2, np.int64)
-    view = faces, width, height, rows, cull, perspective, near
-    return fork(crew, _fill_some, (counters, strips, scratch, lists, view, ids, barycentric, depth))
+def fill_together(crew, first, last, scratch, lists, view, ids, barycentric, depth):
+    """The strips `first` to `last - 1` by a crew, a thread for each row of `scratch`. Returns what `fork` does."""
+    counters = np.zeros(2, np.int64)
+    counters[0] = first
+    return fork(crew, _fill_some, (counters, last, scratch, lists, view, ids, barycentric, depth))
 
 
 @compiled(nogil=True, error_model="numpy")
-def _fill_some(counters, strips, scratch, lists, view, ids, barycentric, depth):
+def _fill_some(counters, last, scratch, lists, view, ids, barycentric, depth):
     corners, drawn, upper, lower = lists
     faces, width, height, rows, cull, perspective, near = view
     me = ticket(counters, 1)
@@ -127,7 +126,7 @@ def _fill_some(counters, strips, scratch, lists, view, ids, barycentric, depth):
         return
     while True:
         strip = ticket(counters, 0)
-        if strip >= strips:
+        if strip >= last:
             return
         fill(strip, strip + 1, corners, drawn, upper, lower, faces, width, height, rows, cull, perspective, near,
              scratch[me], ids, barycentric, depth)  # fmt: skip

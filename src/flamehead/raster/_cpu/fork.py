@@ -3,20 +3,27 @@
 Jobs in Python need the interpreter's lock to begin, and a thread that waits for it sleeps: longer than a picture takes.
 A kernel that is forked runs on all threads with the same arguments and shares its work by tickets: numbers that an
 array counts up, each of which one thread gets. Where no team is to be had the caller goes alone and takes all tickets.
+
+Who wants the same bits with a team and without sends everything through the same compiled function, with `ALONE` for a
+crew: in another one LLVM may unroll a loop in another way, and fuse other products with other sums.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["fork", "ticket"]
+__all__ = ["ALONE", "fork", "ticket"]
 
 # Type checkers would count the compiler's own first argument.
 _intrinsic: Any = intrinsic
+
+ALONE = np.zeros(4, dtype=np.int64)
+"""A crew of nobody but the caller."""
 
 _INT, _LONG, _BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 _VOID = ir.VoidType()
@@ -42,7 +49,7 @@ def fork(typing, crew, kernel, arguments):
     """Run `kernel(*arguments)`, which returns nothing, on every thread of a crew, and wait for all of them.
 
     Args:
-        crew: What `Team.crew` hands out, (4,) of int64; zeros for nobody else.
+        crew: What `Team.crew` hands out, (4,) of int64; or `ALONE`.
         kernel: A compiled function.
         arguments: A tuple.
 
@@ -82,6 +89,8 @@ def _body(context: Any, module: Any, compiled: Any, made: Any, kinds: list[Any])
     name = module.get_unique_name(f"{compiled.fndesc.mangled_name}.fork")
     body = ir.Function(module, ir.FunctionType(_VOID, [_BYTES]), name=name)
     body.linkage = "internal"
+    # One machine code for everybody: the caller must not get a copy of its own.
+    body.attributes.add("noinline")
     builder = ir.IRBuilder(body.append_basic_block("entry"))
     place = builder.bitcast(body.args[0], ir.LiteralStructType(kinds).as_pointer())
     loaded = [builder.load(builder.gep(place, [_INT(0), _INT(n)])) for n in range(len(kinds))]

@@ -23,7 +23,7 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
 from flamehead.raster._cpu.blends import blend_backward, collect_blends
 from flamehead.raster._cpu.chain import to_points as add_points
-from flamehead.raster._cpu.fork import fork, ticket
+from flamehead.raster._cpu.fork import ALONE, fork, ticket
 from flamehead.raster._cpu.spread import UNITS, Seen, bands_for, work
 from flamehead.raster._threads import forking, ranges, run, threads_for
 
@@ -128,9 +128,9 @@ def _collect_listed(
             blends[n] if blends is not None else _nothing(), chosen, boxes, ends, width, sums[mine], found[mine],
         )  # fmt: skip
         if together is not None:
-            together.late(collect_together(together.crew(), workers, picture))
+            together.late(collect_together(together.crew(), workers, 0, tables, picture))
         else:
-            jobs += [partial(collect_unit, unit, *picture) for unit in range(tables)]
+            jobs += [partial(collect_together, ALONE, 1, unit, unit + 1, picture) for unit in range(tables)]
     run(jobs, workers)
     return int(found.sum())
 
@@ -142,27 +142,29 @@ def _nothing() -> Blends:
 
 
 @compiled(nogil=True)
-def collect_together(crew, threads, picture):
-    """All units of a picture by a crew, see `fork`."""
-    return fork(crew, _collect_units, (np.zeros(2, np.int64), threads, picture))
+def collect_together(crew, threads, first, last, picture):
+    """The units `first` to `last - 1` of a picture by a crew. Returns what `fork` does."""
+    counters = np.zeros(2, np.int64)
+    counters[0] = first
+    return fork(crew, _collect_units, (counters, threads, last, picture))
 
 
 @compiled(nogil=True)
-def _collect_units(counters, threads, picture):
+def _collect_units(counters, threads, last, picture):
     (perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends, width, sums,
      found) = picture  # fmt: skip
     if ticket(counters, 1) >= threads:
         return
     while True:
         unit = ticket(counters, 0)
-        if unit >= sums.shape[0]:
+        if unit >= last:
             return
-        collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
+        _collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
                      width, sums, found)  # fmt: skip
 
 
 @compiled(nogil=True)
-def collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
+def _collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
                  width, sums, found):  # fmt: skip
     """The table of blends, which comes first where there is one, or that of a list of faces: see `_collect_listed`."""
     lists = ends.shape[0] - 1

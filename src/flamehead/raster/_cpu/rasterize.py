@@ -11,7 +11,8 @@ from torch import Tensor
 
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.fill import fill, fill_together, prepare
+from flamehead.raster._cpu.fill import fill_together, prepare
+from flamehead.raster._cpu.fork import ALONE
 from flamehead.raster._cpu.scratch import BLOCK, in_row
 from flamehead.raster._threads import forking, run, threads_for
 from flamehead.raster.fragments import Fragments
@@ -54,12 +55,13 @@ def rasterize(
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
         if together is not None:
             scratch = empty(share, rows * row, dtype=torch.float32).numpy()
-            together.late(fill_together(together.crew(), strips, scratch, *view, *outputs))
+            together.late(fill_together(together.crew(), 0, strips, scratch, prepare(*view), view[1:], *outputs))
         elif share == 1:
             jobs.append(partial(_whole, strips, rows * row, view, outputs))
         else:
             lists = prepare(*view)
-            jobs += [partial(_some, strip, rows * row, lists, view, outputs) for strip in range(strips)]
+            fixed = rows * row, lists, view[1:], outputs
+            jobs += [partial(_some, strip, strip + 1, *fixed) for strip in range(strips)]
     run(jobs, workers)
     planes = barycentric.view(batch, 3, height, width)
     return Fragments(ids.view(batch, height, width), planes.movedim(1, -1), depth.view(batch, height, width))
@@ -75,11 +77,13 @@ def _cut(size: tuple[int, int], share: int) -> tuple[int, int]:
 
 
 def _whole(strips: int, room: int, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    fill(0, strips, *prepare(*view), *view[1:], empty(room, dtype=torch.float32).numpy(), *outputs)
+    _some(0, strips, room, prepare(*view), view[1:], outputs)
 
 
-def _some(strip: int, room: int, lists: tuple, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    fill(strip, strip + 1, *lists, *view[1:], empty(room, dtype=torch.float32).numpy(), *outputs)
+def _some(
+    first: int, last: int, room: int, lists: tuple, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    fill_together(ALONE, first, last, empty(1, room, dtype=torch.float32).numpy(), lists, view, *outputs)
 
 
 def gather(

@@ -33,11 +33,12 @@ from flamehead.render._cpu.blocks import (
 from flamehead.render._cpu.faces import ROW
 from flamehead.render._cpu.vectors import peek
 
-__all__ = ["SIZE", "N", "paint", "paint_backward", "paint_together", "visit_together"]
+__all__ = ["paint_together", "visit_together"]
 
 # No memory is taken here: it comes from the caller, and so nobody has to count who uses it, which in loops of this kind
-# takes most of the time.
-_FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "_nrt": False}
+# takes most of the time. Products are not fused into sums: which ones LLVM chooses differs between copies of a kernel,
+# and so between a process that compiles and those that find its work on disk.
+_FAST = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _ZERO = np.float32(0.0)
 
 
@@ -178,23 +179,29 @@ def _paint_bands(counters, threads, ends, common, image, alpha, extents):
 
 
 @compiled(nogil=True)
-def visit_together(crew, threads, bands, width, common, gradient, to_texels, regions, found):
-    """`paint_backward` for bands by a crew. Returns what `fork` does.
+def visit_together(crew, threads, first, last, bands, width, common, gradient, to_texels, regions, found):
+    """`paint_backward` by a crew, for the bands that share the regions `first` to `last - 1` of the texture.
+
+    Returns what `fork` does.
 
     Args:
         crew, threads: Who, and how many of them at most.
+        first, last: Which regions.
         bands: First row of every band, and the end of the last one.
         width, common, gradient, to_texels: See `paint_backward`; `common` goes from `ids` to `size`.
         regions: How many bands share a region of the texture; `spots` of every region; where each begins and ends in
             `g_texels`, which is set to zero there; and that.
         found: `seen`, `rows`, `count` and `sums` of every band.
     """
-    arguments = np.zeros(2, np.int64), threads, bands, width, common, gradient, to_texels, regions, found
-    return fork(crew, _visit_regions, arguments)
+    counters = np.zeros(2, np.int64)
+    counters[0] = first
+    return fork(
+        crew, _visit_regions, (counters, threads, last, bands, width, common, gradient, to_texels, regions, found)
+    )
 
 
 @compiled(nogil=True)
-def _visit_regions(counters, threads, bands, width, common, gradient, to_texels, regions, found):
+def _visit_regions(counters, threads, last, bands, width, common, gradient, to_texels, regions, found):
     ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size = common
     parts, spots, ranges, g_texels = regions
     seen, rows, counts, sums = found
@@ -203,7 +210,7 @@ def _visit_regions(counters, threads, bands, width, common, gradient, to_texels,
         return
     while True:
         region = ticket(counters, 0)
-        if region >= spots.shape[0]:
+        if region >= last:
             return
         if to_texels:
             g_texels[ranges[region, 0] : ranges[region, 1]] = _ZERO

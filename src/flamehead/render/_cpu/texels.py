@@ -11,7 +11,7 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.lanes import load, store
 from flamehead.render._cpu.vectors import add_quarter, as_float, as_int, peek, poke
 
-__all__ = ["RUN", "add_regions", "clear", "double", "halve", "pack", "unpack"]
+__all__ = ["RUN", "add_regions", "double", "halve", "pack", "unpack"]
 
 RUN = 48
 """Numbers of an image that are decoded together, 16 texels."""
@@ -50,12 +50,6 @@ def _slope(run):
         product = base * _root(base)
         bent = np.float32(2.4 / 1.055) * (product * product * product / base)
         run[n] = bent if x > np.float32(0.04045) else np.float32(1 / 12.92)
-
-
-@compiled(nogil=True)
-def clear(texels):
-    """Set everything to zero; numpy would keep the interpreter's lock."""
-    texels[:] = np.float32(0.0)
 
 
 @compiled(**_FAST)
