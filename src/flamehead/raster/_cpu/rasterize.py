@@ -55,7 +55,7 @@ def rasterize(
         outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
         if together is not None:
             scratch = empty(share, rows * row, dtype=torch.float32).numpy()
-            together.late(fill_together(together.crew(), 0, strips, scratch, prepare(*view), view[1:], *outputs))
+            together.late(fill_together(together.crew(), 0, strips, scratch, *prepare(*view), *view[1:], *outputs))
         elif share == 1:
             jobs.append(partial(_whole, strips, rows * row, view, outputs))
         else:
@@ -83,7 +83,7 @@ def _whole(strips: int, room: int, view: tuple, outputs: tuple[np.ndarray, np.nd
 def _some(
     first: int, last: int, room: int, lists: tuple, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> None:
-    fill_together(ALONE, first, last, empty(1, room, dtype=torch.float32).numpy(), lists, view, *outputs)
+    fill_together(ALONE, first, last, empty(1, room, dtype=torch.float32).numpy(), *lists, *view, *outputs)
 
 
 def gather(
