@@ -15,11 +15,9 @@ from flamehead.raster import interpolate, paint, rasterize
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import gradients
 from flamehead.raster._cpu import rasterize as door
-from flamehead.raster._cpu.fork import fork, ticket
+from flamehead.raster._cpu.fork import ALONE, fork, ticket
 from flamehead.raster._team import Team, team
 from flamehead.raster._threads import patience
-
-ALONE = np.zeros(4, np.int64)
 
 
 @pytest.fixture

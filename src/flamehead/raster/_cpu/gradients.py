@@ -160,12 +160,12 @@ def _collect_units(counters, threads, last, picture):
         if unit >= last:
             return
         _collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
-                     width, sums, found)  # fmt: skip
+                      width, sums, found)  # fmt: skip
 
 
 @compiled(nogil=True)
 def _collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
-                 width, sums, found):  # fmt: skip
+                  width, sums, found):  # fmt: skip
     """The table of blends, which comes first where there is one, or that of a list of faces: see `_collect_listed`."""
     lists = ends.shape[0] - 1
     band = unit - (sums.shape[0] - lists)
