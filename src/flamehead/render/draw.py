@@ -106,7 +106,8 @@ def _check_kinds(vertices: Tensor, albedo: Texture | Tensor) -> None:
     if not isinstance(vertices, Tensor) or vertices.dtype not in (torch.float32, torch.float64):
         found = vertices.dtype if isinstance(vertices, Tensor) else type(vertices).__name__
         raise InputError(
-            f"draw() needs vertices as a tensor of float32 or float64, got {found}; convert them with torch.as_tensor(vertices).float()."
+            f"draw() needs vertices as a tensor of float32 or float64, got {found}; convert them with "
+            "torch.as_tensor(vertices).float()."
         )
     colors = albedo.image if isinstance(albedo, Texture) else albedo
     if colors.dtype != vertices.dtype:
