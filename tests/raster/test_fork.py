@@ -13,8 +13,7 @@ import torch
 
 from flamehead.raster import interpolate, paint, rasterize
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu import gradients
-from flamehead.raster._cpu import rasterize as door
+from flamehead.raster._cpu import fork as door
 from flamehead.raster._cpu.fork import ALONE, fork, ticket
 from flamehead.raster._team import Team, team
 from flamehead.raster._threads import patience
@@ -98,12 +97,10 @@ def test_pictures_and_gradients_have_the_same_bits_by_crew_by_jobs_and_alone(cre
         return [seen.face_ids, seen.barycentric, seen.depth, image.detach(), *found]
 
     real = door.forking
-    for module in (door, gradients):
-        monkeypatch.setattr(module, "forking", lambda threads: served.append(real(threads)) or served[-1])
+    monkeypatch.setattr(door, "forking", lambda threads: served.append(real(threads)) or served[-1])
     alone, by_crew = everything(1), everything(2)
     assert any(each is crew for each in served)
-    for module in (door, gradients):
-        monkeypatch.setattr(module, "forking", lambda threads: None)
+    monkeypatch.setattr(door, "forking", lambda threads: None)
     for results in (by_crew, everything(2), everything(3)):
         for one, other in zip(alone, results, strict=True):
             assert torch.equal(one, other)
@@ -135,17 +132,19 @@ import torch
 torch.set_num_threads(2)
 from flamehead.raster._cpu.fill import fill_together
 from flamehead.raster._cpu.gradients import collect_together
+from flamehead.raster._cpu.pairs import begin_together, walk_together
 from flamehead.render._cpu.deferred import paint_together, visit_together
 from flamehead import raster, render
 raster.warmup()
 render.warmup()
-assert all(each.signatures for each in (fill_together, collect_together, paint_together, visit_together))
+kernels = fill_together, begin_together, walk_together, collect_together
+assert all(each.signatures for each in (*kernels, paint_together, visit_together))
 from flamehead.raster import paint, rasterize
-before = [len(each.signatures) for each in (fill_together, collect_together)]
+before = [len(each.signatures) for each in kernels]
 points = (100 * torch.rand(300, 3) + 1).requires_grad_()
 faces = torch.arange(300).reshape(-1, 3)
 paint(torch.rand(300, 3), points, faces, rasterize(points, faces, (300, 300))).sum().backward()
-assert before == [len(each.signatures) for each in (fill_together, collect_together)]
+assert before == [len(each.signatures) for each in kernels]
 """
     if team() is None:
         pytest.skip("torch's team cannot be borrowed here")

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import check_choice
+from flamehead.geometry.triangles import triangles_of
 
 __all__ = ["vertex_normals"]
 
-_UNSIGNED = {torch.int64: np.uint64, torch.int32: np.uint32}
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def vertex_normals(
@@ -40,8 +41,8 @@ def vertex_normals(
     shaped = vertices.ndim > 1 and vertices.shape[-1] == 3 and vertices.numel() > 0
     wanted = backend == "numba" or (backend is None and vertices.requires_grad and torch.is_grad_enabled())
     # Whatever does not fit is left to torch, which refuses it.
-    if able and shaped and wanted and _names_only(faces, vertices.shape[-2]):
-        out = _Normals.apply(vertices.reshape(-1, *vertices.shape[-2:]), faces.int().contiguous())
+    if able and shaped and wanted and (rows := _rows(faces, vertices.shape[-2])) is not None:
+        out = _Normals.apply(vertices.reshape(-1, *vertices.shape[-2:]), rows)
         assert isinstance(out, Tensor)
         return out.reshape(vertices.shape)
     faces = faces.long()
@@ -55,29 +56,28 @@ def vertex_normals(
     return total / torch.where(length > 0, length, 1.0)
 
 
-def _names_only(faces: Tensor, count: int) -> bool:
-    if faces.device.type != "cpu" or faces.ndim != 2 or faces.shape[1] != 3:
-        return False
-    if faces.dtype not in _UNSIGNED:
-        low, high = faces.aminmax() if faces.numel() else (0, -1)
-        return int(low) >= 0 and int(high) < count
-    # As numbers without a sign, negative ones are the greatest: one pass, and a third of the time.
-    return not faces.numel() or int(faces.detach().numpy().view(_UNSIGNED[faces.dtype]).max()) < count
+def _rows(faces: Tensor, count: int) -> np.ndarray | None:
+    """Faces as the kernels read them, if they name rows that are there."""
+    if faces.device.type != "cpu" or faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype not in _WHOLE:
+        return None
+    known = triangles_of(faces)
+    return known.rows if known.names_only(count) else None
 
 
 class _Normals(torch.autograd.Function):
     """The compiled kernels: vertices (B, V, 3)."""
 
     @staticmethod
-    def forward(ctx: Any, vertices: Tensor, faces: Tensor) -> Tensor:
+    def forward(ctx: Any, vertices: Tensor, faces: np.ndarray) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
         from flamehead.geometry import _cpu_normals as kernels
 
         vertices = vertices.detach().contiguous()
         out, lengths = torch.zeros_like(vertices), vertices.new_empty(vertices.shape[:2])
         for each, normals, length in zip(vertices.numpy(), out.numpy(), lengths.numpy(), strict=True):
-            kernels.normals(each, faces.numpy(), normals, length)
-        ctx.save_for_backward(vertices, faces, out, lengths)
+            kernels.normals(each, faces, normals, length)
+        ctx.save_for_backward(vertices, out, lengths)
+        ctx.faces = faces
         return out
 
     @staticmethod
@@ -87,10 +87,10 @@ class _Normals(torch.autograd.Function):
     ) -> tuple[Tensor, None]:
         from flamehead.geometry import _cpu_normals as kernels
 
-        vertices, faces, out, lengths = ctx.saved_tensors
+        vertices, out, lengths = ctx.saved_tensors
         gradient, found = gradients[0].contiguous().numpy(), torch.zeros_like(vertices)
         room = torch.empty_like(vertices).numpy()
         for n in range(len(vertices)):
-            kept = vertices[n].numpy(), faces.numpy(), out.detach()[n].numpy(), lengths[n].numpy()
+            kept = vertices[n].numpy(), ctx.faces, out.detach()[n].numpy(), lengths[n].numpy()
             kernels.normals_backward(*kept, gradient[n], room[n], found[n].numpy())
         return found, None

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from flamehead.errors import InputError
-from flamehead.raster._remember import extent, list_extent, names_only, promised
+from flamehead.geometry.triangles import Triangles, triangles_of
+from flamehead.raster._remember import extent, promised
 from flamehead.raster.fragments import Fragments
 
-__all__ = ["check_faces", "check_fragments", "check_kernel_dtype", "check_rows", "check_size"]
+__all__ = ["check_faces", "check_fragments", "check_kernel_dtype", "check_named", "check_rows", "check_size", "look_at"]
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -38,14 +39,29 @@ def check_fragments(fragments: Fragments) -> None:
         )
 
 
-def check_rows(count: int, faces: Tensor, fragments: Fragments) -> None:
-    """Refuse faces that name missing vertices, and fragments that name missing faces."""
+def check_rows(count: int, faces: Tensor, fragments: Fragments) -> Triangles | None:
+    """Refuse faces that name missing vertices, and fragments that name missing faces; the faces if on the CPU."""
     check_faces(faces)
     check_fragments(fragments)
-    if not names_only(faces, count):
-        _check_extent("faces", list_extent(faces), 0, count)
-    if not promised(fragments.face_ids, len(faces)):
-        _check_extent("face_ids", extent(fragments.face_ids), -1, len(faces))
+    known = check_named("faces", faces, count)
+    if not promised(fragments.face_ids, faces.shape[0]):
+        _check_extent("face_ids", extent(fragments.face_ids), -1, faces.shape[0])
+    return known
+
+
+def check_named(what: str, faces: Tensor, count: int) -> Triangles | None:
+    """Refuse a list of triangles that names missing rows; the list as kernels read it if it is on the CPU."""
+    known, (low, high) = look_at(faces)
+    _check_extent(what, (low, high), 0, count)
+    return known
+
+
+def look_at(faces: Tensor) -> tuple[Triangles | None, tuple[int, int]]:
+    """A list of triangles as kernels read it, if it is on the CPU, and its lowest and highest row."""
+    if faces.device.type != "cpu":
+        return None, extent(faces)
+    known = triangles_of(faces)
+    return known, (known.least, known.most)
 
 
 def _check_extent(what: str, found: tuple[int, int], least: int, end: int) -> None:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
+from flamehead.geometry.triangles import Triangles
 from flamehead.raster._buffers import empty_like
 from flamehead.raster._checks import check_kernel_dtype, check_rows
+from flamehead.raster._pixels import Pixels, points_of
 from flamehead.raster._silhouette import Pairs
 from flamehead.raster._silhouette import blend as blend_plain
 from flamehead.raster._silhouette import find_pairs as find_pairs_plain
-from flamehead.raster.edges import Edges, belong_to, edges_of
+from flamehead.raster.edges import Edges, belong_to, edges_among, edges_of
 from flamehead.raster.fragments import Fragments
 from flamehead.raster.interpolate import snapped
 
-__all__ = ["antialias", "check_image", "edges_for", "seen_from", "silhouette_pairs"]
+__all__ = ["antialias", "check_image", "edges_for", "silhouette_pairs"]
 
 Backend = Literal["numba", "triton", "reference"]
 
@@ -66,7 +67,7 @@ def antialias(
         >>> antialias(seen.covered[..., None].float(), points, faces, seen).flatten()
         tensor([0.0000, 0.7500, 1.0000, 1.0000])
     """
-    check_image(image, points, faces, fragments)
+    known = check_image(image, points, faces, fragments)
     chosen: str = backend or {"cpu": "numba", "cuda": "triton"}.get(image.device.type, "reference")
     if chosen not in ("numba", "triton", "reference"):
         raise InputError(f"There is no antialiasing backend {chosen!r}; choose 'numba', 'triton' or 'reference'.")
@@ -74,7 +75,7 @@ def antialias(
         raise InputError(f"The numba backend needs CPU tensors, got {image.device}; move them with `.cpu()`.")
     if chosen == "numba":
         check_kernel_dtype("images", image)
-    edges = edges_for(faces, edges)
+    edges = edges_for(faces, edges, known)
     if chosen == "triton":
         from flamehead.raster._triton import autograd
 
@@ -101,7 +102,8 @@ def silhouette_pairs(
     plain: bool = False,
 ) -> list[Pairs]:
     """Neighbouring pixels with a visible silhouette between them, for each picture; `plain` uses no kernels."""
-    corners, ids, depth = seen_from(points, fragments)
+    ids, _, depth = Pixels.of(fragments)
+    corners = points_of(points, len(ids))
     if plain:
         each = zip(corners, ids, depth, strict=True)
         return [find_pairs_plain(p, edges, i, d, perspective=perspective) for p, i, d in each]
@@ -109,15 +111,6 @@ def silhouette_pairs(
     from flamehead.raster._cpu.pairs import find_pairs
 
     return find_pairs(corners, edges, ids, depth, perspective=perspective, threads=threads)
-
-
-def seen_from(points: Tensor, fragments: Fragments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (B, V, 3), face ids (B, H, W) and depth (B, H, W) as the search for silhouettes reads them."""
-    height, width = fragments.face_ids.shape[-2:]
-    ids = fragments.face_ids.detach().cpu().int().reshape(-1, height, width).contiguous().numpy()
-    depth = fragments.depth.detach().cpu().float().reshape(-1, height, width).contiguous().numpy()
-    corners = points.detach().cpu().float().reshape(-1, *points.shape[-2:]).contiguous()
-    return corners.expand(len(ids), -1, -1).numpy(), ids, depth
 
 
 class _Blend(torch.autograd.Function):
@@ -152,10 +145,10 @@ class _Blend(torch.autograd.Function):
         return by_image, by_points.to(ctx.dtype), None
 
 
-def edges_for(faces: Tensor, edges: Edges | None) -> Edges:
-    """The edges that were passed, if they are this mesh's, or those that are remembered."""
+def edges_for(faces: Tensor, edges: Edges | None, known: Triangles | None) -> Edges:
+    """The edges that were passed, if they are this mesh's, or those that are remembered, of faces that are known."""
     if edges is None:
-        return edges_of(faces)
+        return edges_of(faces) if known is None else edges_among(known)
     if not belong_to(edges, faces):
         raise InputError(
             f"The edges belong to another mesh: they know {len(edges.faces)} faces, and not these {len(faces)}; "
@@ -164,7 +157,8 @@ def edges_for(faces: Tensor, edges: Edges | None) -> Edges:
     return edges
 
 
-def check_image(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragments) -> None:
+def check_image(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragments) -> Triangles | None:
+    """Refuse what does not belong together; the faces, if they are on the CPU."""
     shape = fragments.face_ids.shape
     if image.ndim != len(shape) + 1 or image.shape[:-1] != shape or not image.is_floating_point():
         raise InputError(
@@ -178,4 +172,4 @@ def check_image(image: Tensor, points: Tensor, faces: Tensor, fragments: Fragmen
             f"antialias() needs points of shape (V, 3), for all pictures or for each of {tuple(shape[:-2])}, "
             f"got {tuple(points.shape)}."
         )
-    check_rows(points.shape[-2], faces, fragments)
+    return check_rows(points.shape[-2], faces, fragments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,10 +10,11 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
+from flamehead.geometry.triangles import Triangles, triangles_of
 from flamehead.raster._checks import check_faces
 from flamehead.raster._remember import remembered
 
-__all__ = ["Edges", "belong_to", "edges_of"]
+__all__ = ["Edges", "belong_to", "edges_among", "edges_of"]
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,25 @@ def edges_of(faces: Int[Tensor, "F 3"]) -> Edges:
         [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
     """
     check_faces(faces)
-    return remembered(
-        faces, "edges", lambda rows: _find(rows.detach().cpu().numpy()), still=lambda known: _same(known, faces)
-    )
+    if faces.device.type == "cpu":
+        return edges_among(triangles_of(faces))
+    return remembered(faces, "edges", lambda rows: _find(rows.detach().cpu().numpy().astype(np.int32)))
+
+
+_AMONG: weakref.WeakKeyDictionary[Triangles, Edges] = weakref.WeakKeyDictionary()
+
+
+def edges_among(triangles: Triangles) -> Edges:
+    """The same for faces as kernels read them; their rows are those of the edges' `faces`."""
+    if (found := _AMONG.get(triangles)) is None:
+        found = _AMONG[triangles] = _find(triangles.rows)
+    return found
 
 
 def belong_to(edges: Edges, faces: Int[Tensor, "F 3"]) -> bool:
     """Whether these are the edges of that mesh."""
-    if faces.device.type == "cpu":
-        return _same(edges, faces)
-    # A comparison would wait for the device; the remembered edges need none.
     known = edges_of(faces)
     return edges is known or np.array_equal(edges.faces, known.faces)
-
-
-def _same(edges: Edges, faces: Int[Tensor, "F 3"]) -> bool:
-    # As int32, which takes half the time; every door asks beside this whether the faces name rows that are there.
-    return faces.device.type != "cpu" or np.array_equal(edges.faces, faces.detach().int().numpy())
 
 
 def _find(faces: Int[np.ndarray, "F 3"]) -> Edges:
@@ -83,5 +87,5 @@ def _find(faces: Int[np.ndarray, "F 3"]) -> Edges:
         half_edges=np.argsort(edge, kind="stable").astype(np.int32),
         starts=np.searchsorted(np.sort(edge), np.arange(len(unique) + 1)).astype(np.int32),
         face_edges=edge.reshape(-1, 3).astype(np.int32),
-        faces=np.ascontiguousarray(faces, dtype=np.int32),
+        faces=faces,
     )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import InputError
+from flamehead.geometry.triangles import Triangles
 from flamehead.raster._checks import check_kernel_dtype, check_rows
 from flamehead.raster._grid import SUBPIXEL
+from flamehead.raster._pixels import Pixels
 from flamehead.raster.fragments import Fragments
 
-__all__ = ["barycentric_at", "check_compiled", "flattened", "interpolate", "interpolate_plain", "snapped"]
+__all__ = ["barycentric_at", "check", "check_compiled", "interpolate", "interpolate_plain", "snapped"]
 
 
 def interpolate(
@@ -53,7 +56,7 @@ def interpolate(
         >>> interpolate(points, torch.tensor([[0, 1, 2]]), seen)[1, 0]
         tensor([0.5000, 1.5000, 1.0000])
     """
-    check(attributes, points, faces, fragments)
+    known = check(attributes, points, faces, fragments)
     chosen = backend or {"cpu": "numba", "cuda": "triton"}.get(attributes.device.type, "reference")
     match chosen:
         case "reference":
@@ -64,7 +67,7 @@ def interpolate(
 
             return autograd.interpolate(attributes, faces, fragments, points=points, perspective=perspective)
         case "numba":
-            return _compiled(attributes, faces, fragments, points, perspective, threads)
+            return _compiled(attributes, known, fragments, points, perspective, threads)
         case other:
             raise InputError(f"There is no interpolation backend {other!r}; choose 'numba', 'triton' or 'reference'.")
 
@@ -117,8 +120,11 @@ def snapped(points: Float[Tensor, "*batch V 3"]) -> Float[Tensor, "*batch V 3"]:
     return points.double() + moved
 
 
-def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: Fragments) -> None:
-    """Refuse shapes and rows that do not belong together; compiled code would read foreign memory."""
+def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: Fragments) -> Triangles | None:
+    """Refuse shapes and rows that do not belong together; compiled code would read foreign memory.
+
+    The faces, if they are on the CPU.
+    """
     batch = fragments.face_ids.shape[:-2]
     for what, values in (("attributes", attributes), ("points", points)):
         if values is None:
@@ -132,7 +138,7 @@ def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: F
             wanted = "x, y and depth" if what == "points" else "at least one number"
             raise InputError(f"{what} need {wanted} in every row, got shape {tuple(values.shape)}.")
     rows = (values.shape[-2] for values in (attributes, points) if values is not None)
-    check_rows(min(rows), faces, fragments)
+    return check_rows(min(rows), faces, fragments)
 
 
 def _seen(faces: Tensor, fragments: Fragments) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,35 +155,29 @@ def _flat(values: Tensor, batch: list[int]) -> Tensor:
 
 def _compiled(
     attributes: Tensor,
-    faces: Tensor,
+    known: Triangles | None,
     fragments: Fragments,
     points: Tensor | None,
     perspective: bool,
     threads: int | None,
 ) -> Tensor:
-    check_compiled(attributes, points)
-    *batch, height, width = fragments.face_ids.shape
+    faces, pixels = check_compiled(attributes, points, known), Pixels.of(fragments)
     values = attributes.reshape(-1, *attributes.shape[-2:])
-    ids, planes = flattened(fragments)
     corners = None if points is None else points.reshape(-1, *points.shape[-2:])
-    flat = _Interpolate.apply(values, corners, faces.int().contiguous(), ids, planes, width, perspective, threads)
-    return flat.reshape(*batch, height, width, attributes.shape[-1])
+    flat = _Interpolate.apply(values, corners, (faces, pixels, perspective, threads))
+    return flat.reshape(*fragments.face_ids.shape, attributes.shape[-1])
 
 
-def check_compiled(attributes: Tensor, points: Tensor | None) -> None:
-    """Refuse what the numba backend cannot do."""
+def check_compiled(attributes: Tensor, points: Tensor | None, known: Triangles | None) -> Int[np.ndarray, "F 3"]:
+    """Refuse what the numba backend cannot do; the faces as its kernels read them."""
     if attributes.device.type != "cpu":
         raise InputError(f"The numba backend needs CPU tensors, got {attributes.device}; move them with `.cpu()`.")
+    if known is None:
+        raise InputError("The numba backend needs faces on the CPU; move them with `.cpu()`.")
     check_kernel_dtype("attributes", attributes)
     if points is not None:
         check_kernel_dtype("points", points)
-
-
-def flattened(fragments: Fragments) -> tuple[Int[Tensor, "B P"], Float[Tensor, "B 3 P"]]:
-    """Ids and barycentrics as the kernels read them; a copy only where the storage is not planar already."""
-    pixels = fragments.face_ids.shape[-2:].numel()
-    planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, pixels).float().contiguous()
-    return fragments.face_ids.reshape(-1, pixels).int().contiguous(), planes
+    return known.rows
 
 
 class _Interpolate(torch.autograd.Function):
@@ -188,20 +188,16 @@ class _Interpolate(torch.autograd.Function):
         ctx: Any,
         values: Tensor,
         points: Tensor | None,
-        faces: Tensor,
-        ids: Tensor,
-        planes: Tensor,
-        width: int,
-        perspective: bool,
-        threads: int | None,
+        scene: tuple[np.ndarray, Pixels, bool, int | None],
     ) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
         from flamehead.raster._cpu.spread import interpolate as spread
 
-        values = values.contiguous()
-        ctx.save_for_backward(values, points, faces, ids, planes)
-        out, seen = spread(values, faces, ids, planes, threads=threads)
-        ctx.options = {"seen": seen, "width": width, "perspective": perspective, "threads": threads}
+        values, (faces, pixels, perspective, threads) = values.contiguous(), scene
+        ctx.save_for_backward(values, points)
+        out, seen = spread(values, faces, pixels, threads=threads)
+        ctx.fixed = faces, pixels
+        ctx.options = {"seen": seen, "perspective": perspective, "threads": threads}
         return out
 
     @staticmethod
@@ -211,8 +207,8 @@ class _Interpolate(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         from flamehead.raster._cpu.gradients import interpolate_backward
 
-        values, points, *fixed = ctx.saved_tensors
+        values, points = ctx.saved_tensors
         corners = None if points is None else points.contiguous()
         options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
-        found = interpolate_backward(gradients[0].contiguous(), values, corners, *fixed, **options)
-        return (*found, None, None, None, None, None, None)
+        found = interpolate_backward(gradients[0].contiguous(), values, corners, *ctx.fixed, **options)
+        return (*found, None)

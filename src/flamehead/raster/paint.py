@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from flamehead.raster.antialias import antialias, edges_for, seen_from
+from flamehead.raster._pixels import Pixels
+from flamehead.raster.antialias import antialias, edges_for
 from flamehead.raster.edges import Edges
 from flamehead.raster.fragments import Fragments
-from flamehead.raster.interpolate import check, check_compiled, flattened, interpolate
+from flamehead.raster.interpolate import check, check_compiled, interpolate
 
 __all__ = ["paint"]
 
@@ -57,11 +58,11 @@ def paint(
         options: dict[str, Any] = {"perspective": perspective, "threads": threads, "backend": backend}
         image = interpolate(attributes, faces, fragments, points=points, **options)
         return antialias(image, points, faces, fragments, edges=edges, **options)
-    check(attributes, points, faces, fragments)
-    check_compiled(attributes, points)
-    scene = seen_from(points, fragments), edges_for(faces, edges), perspective, threads
+    known = check(attributes, points, faces, fragments)
+    check_compiled(attributes, points, known)
+    scene = Pixels.of(fragments), edges_for(faces, edges, known), perspective, threads
     values, corners = (x.reshape(-1, *x.shape[-2:]) for x in (attributes, points))
-    flat = _Paint.apply(values, corners, faces.int().contiguous(), *flattened(fragments), scene)
+    flat = _Paint.apply(values, corners, scene)
     return flat.reshape(*fragments.face_ids.shape, attributes.shape[-1])
 
 
@@ -69,18 +70,16 @@ class _Paint(torch.autograd.Function):
     """The compiled kernels with their derivatives: attributes (A, V, C), points (Q, V, 3)."""
 
     @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, points: Tensor, faces: Tensor, ids: Tensor, planes: Tensor, scene: tuple
-    ) -> Tensor:
+    def forward(ctx: Any, values: Tensor, points: Tensor, scene: tuple[Pixels, Edges, bool, int | None]) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
         from flamehead.raster._cpu import painting
 
-        values, (seen_from_here, edges, perspective, threads) = values.contiguous(), scene
-        ctx.save_for_backward(values, points, faces, ids, planes)
+        values, (pixels, edges, perspective, threads) = values.contiguous(), scene
+        ctx.save_for_backward(values, points)
         options = {"perspective": perspective, "threads": threads}
-        out, seen, blends = painting.paint(values, faces, ids, planes, seen_from_here, edges, **options)
-        width = seen_from_here[1].shape[-1]
-        ctx.options = {"seen": seen, "blends": blends, "width": width, **options}
+        out, seen, blends = painting.paint(values, points, pixels, edges, **options)
+        ctx.fixed = edges.faces, pixels
+        ctx.options = {"seen": seen, "blends": blends, **options}
         return out
 
     @staticmethod
@@ -90,7 +89,7 @@ class _Paint(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         from flamehead.raster._cpu.gradients import interpolate_backward
 
-        values, points, *fixed = ctx.saved_tensors
+        values, points = ctx.saved_tensors
         options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
-        found = interpolate_backward(gradients[0].contiguous(), values, points.contiguous(), *fixed, **options)
-        return (*found, None, None, None, None)
+        found = interpolate_backward(gradients[0].contiguous(), values, points.contiguous(), *ctx.fixed, **options)
+        return (*found, None)

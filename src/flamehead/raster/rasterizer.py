@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.errors import InputError
-from flamehead.raster._checks import check_faces, check_size
+from flamehead.geometry.triangles import Triangles
+from flamehead.raster._checks import check_faces, check_size, look_at
 from flamehead.raster._grid import MOST_FACES, NEAR
-from flamehead.raster._remember import bounds, names_only, promise
+from flamehead.raster._remember import promise
 from flamehead.raster._threads import patience
 from flamehead.raster.antialias import antialias
 from flamehead.raster.fragments import Fragments
@@ -67,10 +68,9 @@ def rasterize(
         >>> rasterize(points, torch.tensor([[0, 1, 2]]), (4, 4)).covered.sum()
         tensor(6)
     """
-    _check(points, faces, size, near if perspective else NEAR)
-    batch = points.shape[:-2]
+    known = _check(points, faces, size, near if perspective else NEAR)
+    batch, n_faces = points.shape[:-2], faces.shape[0]
     points = points.detach().float().reshape(math.prod(batch), *points.shape[-2:]).contiguous()
-    faces = faces.detach().to(points.device, torch.int32).contiguous()
     options = {"cull": cull, "perspective": perspective, "near": float(near)}
     match backend or _default_backend(points):
         case "numba":
@@ -79,23 +79,25 @@ def rasterize(
 
             if points.device.type != "cpu":
                 raise InputError(f"The numba backend needs CPU tensors, got {points.device}; move them with `.cpu()`.")
-            seen = rasterize_cpu(points, faces, size, threads=threads, **options)
+            rows = known.rows if known else faces.detach().cpu().int().contiguous().numpy()
+            seen = rasterize_cpu(points, rows, size, threads=threads, **options)
         case "triton":
             from flamehead.raster._triton.rasterize import rasterize as rasterize_triton
 
             if points.device.type == "cpu" and os.environ.get("TRITON_INTERPRET", "0") != "1":
                 raise InputError("The triton backend needs CUDA tensors, got cpu; leave out `backend`, or move them.")
-            seen = rasterize_triton(points, faces, size, **options)
+            seen = rasterize_triton(points, _moved(faces, points), size, **options)
         case "reference":
             from flamehead.raster._reference import rasterize as rasterize_plain
 
-            seen = rasterize_plain(points, faces, size, **options)
+            seen = rasterize_plain(points, _moved(faces, points), size, **options)
         case other:
             raise InputError(f"There is no rasterizer backend {other!r}; choose 'numba', 'triton' or 'reference'.")
-    parts = seen.face_ids, seen.barycentric, seen.depth
-    found = Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
-    promise(found.face_ids, len(faces))
-    return found
+    if len(batch) != 1:
+        parts = seen.face_ids, seen.barycentric, seen.depth
+        seen = Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
+    promise(seen.face_ids, n_faces)
+    return seen
 
 
 def warmup() -> None:
@@ -112,6 +114,10 @@ def warmup() -> None:
                 paint(points[:, :channels], points, faces, seen, threads=threads).sum().backward()
 
 
+def _moved(faces: Tensor, points: Tensor) -> Tensor:
+    return faces.detach().to(points.device, torch.int32).contiguous()
+
+
 def _default_backend(points: Tensor) -> Backend:
     if points.device.type == "cpu":
         return "numba"
@@ -123,7 +129,8 @@ def _default_backend(points: Tensor) -> Backend:
     )
 
 
-def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) -> None:
+def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) -> Triangles | None:
+    """Refuse what cannot be drawn; the faces, if they are on the CPU."""
     if not isinstance(points, Tensor) or not isinstance(faces, Tensor):
         got = f"{type(points).__name__} and {type(faces).__name__}"
         raise InputError(f"rasterize() needs tensors of points and faces, got {got}; use torch.as_tensor(...).")
@@ -133,13 +140,14 @@ def _check(points: Tensor, faces: Tensor, size: tuple[int, int], near: float) ->
         )
     if not 0 < near < math.inf:
         raise InputError(f"rasterize() needs a near plane in front of the camera, got near={near}; give a small depth.")
-    if len(faces) >= MOST_FACES:
-        raise InputError(f"rasterize() takes up to {MOST_FACES:,} faces, got {len(faces):,}; draw the mesh in parts.")
     check_faces(faces)
+    if faces.shape[0] >= MOST_FACES:
+        raise InputError(f"rasterize() takes up to {MOST_FACES:,} faces, got {len(faces):,}; draw the mesh in parts.")
     check_size("rasterize()", size)
-    if not names_only(faces, points.shape[-2]):
-        low, high = bounds(faces)
+    known, (low, high) = look_at(faces)
+    if low < 0 or high >= points.shape[-2]:
         raise InputError(
             f"faces name points {low} to {high}, but there are {points.shape[-2]} points from 0 on; "
             "the faces belong to another mesh."
         )
+    return known

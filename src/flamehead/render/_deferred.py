@@ -6,10 +6,11 @@ Its parts in plain torch are `interpolate`, `texture_level`, `sample_image`, `ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,22 +18,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from flamehead.geometry.triangles import Triangles, triangles_of
 from flamehead.raster import Fragments
 from flamehead.raster._buffers import empty, empty_like
 from flamehead.raster._jobs import Countdown, Job
+from flamehead.raster._pixels import Pixels, points_of
 from flamehead.raster._silhouette import Pairs
 from flamehead.raster._threads import forking, run, threads_for
-from flamehead.raster.antialias import seen_from
-from flamehead.raster.edges import edges_of
+from flamehead.raster.edges import edges_among
 from flamehead.render._packed import Packing, double_up, is_even, unpack_texels
 from flamehead.render._regions import Regions
 from flamehead.render._seams import CutMesh, cut_mesh
 from flamehead.render.harmonics import HARMONIC_CONSTANTS
 from flamehead.render.sampling import layout
 from flamehead.render.texture import Texture
-
-if TYPE_CHECKING:
-    from flamehead.raster._cpu.pairs import Search
 
 __all__ = ["paint"]
 
@@ -82,12 +81,11 @@ def paint(
     *batch, height, width = fragments.face_ids.shape
     cut = cut_mesh(faces, texture.uv_faces)
     scaled = light * light.new_tensor(HARMONIC_CONSTANTS)[:, None]
-    searches = _searches(points, faces, fragments, perspective) if smooth_edges else []
-    tables = faces.int().contiguous(), texture.uv_faces.int().contiguous(), cut.faces.int().reshape(-1)
-    triangles, uv_triangles, cut_triangles = (table.numpy() for table in tables)
-    seen, decode = _Seen.of(fragments), encode and texture.encoding == "srgb"
+    triangles, uv_triangles = triangles_of(faces), triangles_of(texture.uv_faces).rows
+    pixels, decode = Pixels.of(fragments), encode and texture.encoding == "srgb"
+    searches = _searches(points, triangles, pixels, perspective) if smooth_edges else []
     scene = _Scene(
-        seen, width, height, cut, triangles, uv_triangles, cut_triangles, perspective, encode, decode, searches
+        _Seen.of(pixels), width, height, cut, triangles.rows, uv_triangles, perspective, encode, decode, searches
     )
     lights = scaled.expand(*batch, 9, 3).reshape(-1, 9, 3)
     shapes = (value.expand(*batch, *value.shape[-2:]).reshape(-1, *value.shape[-2:]) for value in (points, normals))
@@ -97,38 +95,39 @@ def paint(
     return image.reshape(*batch, height, width, 3), alpha.reshape(*batch, height, width)
 
 
-def _searches(points: Tensor, faces: Tensor, fragments: Fragments, perspective: bool) -> list[Search]:
+def _searches(points: Tensor, triangles: Triangles, pixels: Pixels, perspective: bool) -> list[Callable[[], Pairs]]:
     # Imported here: numba costs a second.
-    from flamehead.raster._cpu.pairs import SECONDS, Search, parts_for
+    from flamehead.raster._cpu.pairs import search
 
-    scene, edges = seen_from(points, fragments), edges_of(faces)
-    parts = parts_for(len(scene[0]), threads_for(len(scene[0]) * SECONDS, None))
-    return [Search(*each, edges, perspective=perspective, parts=parts) for each in zip(*scene, strict=True)]
+    edges, corners = edges_among(triangles), points_of(points, len(pixels.ids))
+    options = {"perspective": perspective, "workers": 1}
+    pictures = zip(corners, pixels.ids, pixels.depth, strict=True)
+    return [lambda each=each: search(*each, edges, **options)[0] for each in pictures]
 
 
 @dataclass(frozen=True)
 class _Seen:
     """Fragments as the kernels read them."""
 
-    ids: Int[Tensor, "B P"]
-    planes: Float[Tensor, "B 3 P"]
-    depth: Float[Tensor, "B P"]
+    ids: Int[np.ndarray, "B P"]
+    planes: Float[np.ndarray, "B 3P"]
+    depth: Float[np.ndarray, "B P"]
 
     @staticmethod
-    def of(fragments: Fragments) -> _Seen:
+    def of(pixels: Pixels) -> _Seen:
         """Flat, with background up to the least number of pixels."""
-        pixels = fragments.face_ids.shape[-2:].numel()
-        ids = fragments.face_ids.reshape(-1, pixels).int()
-        planes = fragments.barycentric.detach().movedim(-1, -3).reshape(-1, 3, pixels).float()
-        depth = fragments.depth.detach().reshape(-1, pixels).float()
-        if (missing := _LEAST - pixels) > 0:
-            ids = torch.nn.functional.pad(ids, (0, missing), value=-1)
-            planes, depth = (torch.nn.functional.pad(value, (0, missing)) for value in (planes, depth))
-        return _Seen(ids.contiguous(), planes.contiguous(), depth.contiguous())
+        size, height, width = pixels.ids.shape
+        count = height * width
+        ids, planes, depth = pixels.ids.reshape(size, count), pixels.planes, pixels.depth.reshape(size, count)
+        if (missing := _LEAST - count) > 0:
+            more = (0, 0), (0, missing)
+            ids, depth = np.pad(ids, more, constant_values=-1), np.pad(depth, more)
+            planes = np.pad(planes.reshape(size, 3, count), ((0, 0), *more)).reshape(size, 3 * _LEAST)
+        return _Seen(ids, planes, depth)
 
     def arrays(self, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of one picture."""
-        return self.ids[item].numpy(), self.planes[item].reshape(-1).numpy(), self.depth[item].numpy()
+        return self.ids[item], self.planes[item], self.depth[item]
 
 
 @dataclass(frozen=True)
@@ -141,17 +140,11 @@ class _Scene:
     cut: CutMesh
     faces: Int[np.ndarray, "F 3"]
     uv_faces: Int[np.ndarray, "F 3"]
-    cut_faces: Int[np.ndarray, "F3"]
     perspective: bool
     encode: bool
     decode: bool
-    searches: list[Search]
+    searches: list[Callable[[], Pairs]]
     """For the silhouettes of every picture; empty where outlines are not blended."""
-
-    @property
-    def pairs(self) -> list[Pairs]:
-        """What they have found."""
-        return [search.pairs for search in self.searches]
 
     @property
     def bands(self) -> list[tuple[int, int]]:
@@ -183,13 +176,19 @@ class _Paint(torch.autograd.Function):
         packing = Packing.of(image, decode=scene.decode)
         ctx.sizes, workers = packing.sizes, max(packing.workers, scene.workers)
         colors, alpha = empty(size, pixels, 3, dtype=torch.float32), empty(size, pixels, dtype=torch.float32)
-        searched = (partial(search.begin, Countdown(search.parts, [search.end])) for search in scene.searches)
+        found: list[Pairs | None] = [None] * len(scene.searches)
+
+        def look_for(n: int) -> None:
+            found[n] = scene.searches[n]()
+
+        searched = (partial(look_for, n) for n in range(len(found)))
         prepared = [_arguments(scene, item, points, normals, scaled, uv, ctx.sizes) for item in range(size)]
         run([*searched, *packing.jobs, *(job for _, job in prepared)], workers)
         # Copies, which nobody writes to before the way back.
         ctx.common = [(*arguments, *_look(packing.texels, ctx.sizes)) for arguments, _ in prepared]
         ctx.extents = np.empty((size, len(scene.bands), 2), dtype=np.float32)
-        ctx.differences = [np.empty((len(pairs.numbers), 4), dtype=np.float32) for pairs in scene.pairs]
+        ctx.pairs = [each for each in found if each is not None]
+        ctx.differences = [np.empty((len(pairs.numbers), 4), dtype=np.float32) for pairs in ctx.pairs]
         ends = np.array([*(first * scene.width for first, _ in scene.bands), pixels])
         for item, common in enumerate(ctx.common):
             out, extents = (colors[item].reshape(-1).numpy(), alpha[item].numpy()), ctx.extents[item]
@@ -200,7 +199,7 @@ class _Paint(torch.autograd.Function):
             each = [(ends[n : n + 2], extents[n : n + 1]) for n in range(len(scene.bands))]
             jobs = [partial(kernels.paint_together, ALONE, 1, pair, common, *out, own) for pair, own in each]
             run(jobs, scene.workers)
-        for item, pairs in enumerate(scene.pairs):
+        for item, pairs in enumerate(ctx.pairs):
             numbers = pairs.numbers, pairs.values, ctx.differences[item]
             outlines.blend(colors[item].numpy(), alpha[item].numpy(), *numbers)
         shown = scene.width * scene.height
@@ -253,10 +252,10 @@ def _through_outlines(ctx: Any, g_image: Tensor | None, g_alpha: Tensor | None, 
     if (missing := pixels - g_image.shape[1]) > 0:
         g_image = torch.nn.functional.pad(g_image, (0, 0, 0, missing))
     g_image = g_image.contiguous()
-    if not scene.pairs:
+    if not ctx.pairs:
         return g_image
     by_image = empty_like(g_image).copy_(g_image)
-    for item, pairs in enumerate(scene.pairs):
+    for item, pairs in enumerate(ctx.pairs):
         alpha = np.empty(0, dtype=np.float32) if g_alpha is None else g_alpha[item].contiguous().numpy()
         numbers = pairs.numbers, pairs.values, ctx.differences[item]
         into = by_image[item].numpy(), by_points[item].numpy()
@@ -270,9 +269,9 @@ def _arguments(
     """Of the kernels, for one picture, from `ids` to `encode`; and what is left to do for them."""
     from flamehead.render._cpu import faces as kernels
 
-    table = empty(len(scene.cut.vertex_rows), 8, dtype=torch.float32)
-    rows = scene.cut.vertex_rows.int().numpy(), uv.numpy(), scene.cut.uv_rows.int().numpy()
-    shown = normals[item].numpy(), *rows, table.numpy()
+    vertex_rows, uv_rows, cut_faces = scene.cut.tables
+    table = empty(len(vertex_rows), 8, dtype=torch.float32)
+    shown = normals[item].numpy(), vertex_rows, uv.numpy(), uv_rows, table.numpy()
     steps = empty(len(scene.faces), 8, dtype=torch.float32)
     width, height = (float(side) for side in sizes[0])
     mesh = points[item].numpy(), scene.faces, uv.numpy(), scene.uv_faces
@@ -283,7 +282,7 @@ def _arguments(
         kernels.steps(0, *change)
 
     flat = table.reshape(-1).numpy(), steps.reshape(-1).numpy()
-    known = *scene.seen.arrays(item), scene.perspective, scene.cut_faces, *flat, scaled[item].numpy(), scene.encode
+    known = *scene.seen.arrays(item), scene.perspective, cut_faces, *flat, scaled[item].numpy(), scene.encode
     return known, job
 
 
@@ -341,8 +340,8 @@ class _Found:
         """Add gradients of vertices and of texture coordinates, in the order of the bands; of one half of them."""
         from flamehead.render._cpu import faces as kernels
 
-        rows = scene.cut.vertex_rows.int().numpy(), scene.cut.uv_rows.int().numpy()
-        mesh = scene.cut_faces, *rows, table.reshape(-1, 8), points, scene.perspective
+        vertex_rows, uv_rows, cut_faces = scene.cut.tables
+        mesh = cut_faces, vertex_rows, uv_rows, table.reshape(-1, 8), points, scene.perspective
         middle = len(self.seen) // 2
         for n in range(middle) if half == 0 else range(middle, len(self.seen)):
             count = self.counts[n, 0]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from flamehead.geometry.triangles import Triangles, triangles_of
+from flamehead.raster._remember import remembered
 from flamehead.render.texture import check_same_faces
 
 __all__ = ["CutMesh", "cut_mesh"]
@@ -23,10 +27,16 @@ class CutMesh:
     faces: Int[Tensor, "F 3"]
     """Rows of these lists; triangle i is triangle i of the mesh."""
 
+    @cached_property
+    def tables(self) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"], Int[np.ndarray, "3F"]]:
+        """Vertex rows, uv rows and faces as kernels read them, int32."""
+        vertex_rows, uv_rows, faces = (rows.cpu().int().reshape(-1).numpy() for rows in
+                                       (self.vertex_rows, self.uv_rows, self.faces))  # fmt: skip
+        return vertex_rows, uv_rows, faces
 
-_kept: list[tuple[weakref.ref, weakref.ref, tuple[int, int], tuple[Tensor, Tensor], CutMesh]] = []
-"""The last few meshes: a fit draws the same one thousands of times."""
-_KEEP = 8
+
+_CUT: weakref.WeakKeyDictionary[Triangles, weakref.WeakKeyDictionary[Triangles, CutMesh]] = weakref.WeakKeyDictionary()
+"""By the triangles of mesh and texture: a fit draws the same ones thousands of times."""
 
 
 def cut_mesh(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> CutMesh:
@@ -35,22 +45,23 @@ def cut_mesh(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> CutMesh
     Raises:
         InputError: The texture belongs to another mesh.
     """
-    versions = faces._version, uv_faces._version
-    for known_faces, known_uv, known_versions, copies, found in _kept:
-        same = known_faces() is faces and known_uv() is uv_faces and known_versions == versions
-        if same and _unchanged(faces, copies[0]) and _unchanged(uv_faces, copies[1]):
-            return found
     check_same_faces(faces, uv_faces)
-    pairs = torch.stack([faces.long().cpu().flatten(), uv_faces.long().cpu().flatten()], dim=1)
-    rows, corners = torch.unique(pairs, dim=0, return_inverse=True)
-    placed = rows[:, 0].contiguous(), rows[:, 1].contiguous(), corners.reshape(-1, 3)
-    found = CutMesh(*(value.to(faces.device) for value in placed))
-    copies = faces.detach().clone(), uv_faces.detach().clone()
-    _kept.insert(0, (weakref.ref(faces), weakref.ref(uv_faces), versions, copies, found))
-    del _kept[_KEEP:]
+    if faces.device.type != "cpu" or uv_faces.device.type != "cpu":
+        known = remembered(faces, "cut", lambda _: {})
+        reference, version, found = known.get(id(uv_faces), (None, 0, None))
+        if found is None or reference() is not uv_faces or version != uv_faces._version:
+            found = _cut(faces, uv_faces)
+            known.clear()
+            known[id(uv_faces)] = weakref.ref(uv_faces), uv_faces._version, found
+        return found
+    known, corners = _CUT.setdefault(triangles_of(faces), weakref.WeakKeyDictionary()), triangles_of(uv_faces)
+    if (found := known.get(corners)) is None:
+        found = known[corners] = _cut(faces, uv_faces)
     return found
 
 
-def _unchanged(rows: Tensor, copy: Tensor) -> bool:
-    """Writes through numpy do not count as changes of a tensor; other devices have no such writes."""
-    return rows.device.type != "cpu" or torch.equal(rows, copy)
+def _cut(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> CutMesh:
+    pairs = torch.stack([faces.long().cpu().flatten(), uv_faces.long().cpu().flatten()], dim=1)
+    rows, corners = torch.unique(pairs, dim=0, return_inverse=True)
+    placed = rows[:, 0].contiguous(), rows[:, 1].contiguous(), corners.reshape(-1, 3)
+    return CutMesh(*(value.to(faces.device) for value in placed))

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flamehead.errors import InputError, check_choice
-from flamehead.raster._checks import check_faces
-from flamehead.raster._remember import extent, list_extent
+from flamehead.raster._checks import check_faces, look_at
+from flamehead.raster._remember import extent
 from flamehead.render._bands import bands
 from flamehead.render.sampling import build_pyramid, sample_image
 from flamehead.render.srgb import decode_srgb
@@ -94,7 +94,7 @@ class Texture:
         Raises:
             InputError: There are such.
         """
-        low, high = list_extent(self.uv_faces)
+        low, high = look_at(self.uv_faces)[1]
         if low < 0 or high >= len(self.uv):
             raise InputError(f"uv_faces name rows {low} to {high} of uv, which has {len(self.uv)}; count from 0.")
 
@@ -166,7 +166,7 @@ def texture_level(
 
 def _check_seen(points: Tensor, faces: Tensor, face_ids: Tensor, depth: Tensor, uv: Tensor) -> None:
     for what, (low, high), least, end in (
-        ("faces", list_extent(faces), 0, points.shape[-2]),
+        ("faces", look_at(faces)[1], 0, points.shape[-2]),
         ("face_ids", extent(face_ids), -1, len(faces)),
     ):
         if low < least or high >= end:

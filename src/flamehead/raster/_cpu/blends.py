@@ -6,7 +6,7 @@ import numpy as np
 
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.blocks import fetch_pixels
-from flamehead.raster._cpu.chain import hand_down
+from flamehead.raster._cpu.chain import ROW, hand_down
 
 __all__ = ["blend", "blend_backward", "blend_in_place", "collect_blends"]
 
@@ -70,7 +70,7 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
     `gradient` and `barycentric` (three planes) are flat; rows are those of `blocks.collect_faces`.
     """
     with_points, plane, size = sums.shape[1] > 3, ids.shape[0], numbers.shape[0]
-    chosen, rows, count = np.empty(_TOGETHER, np.int32), np.empty((_TOGETHER, 12)), 0
+    chosen, rows, count = np.empty(_TOGETHER, np.int32), np.empty((_TOGETHER, ROW)), 0
     sums[:] = 0.0
     for n in range(size):
         if n + _AHEAD < size:

@@ -6,12 +6,16 @@ of a face stay in registers while its box on the screen is searched for its pixe
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from jaxtyping import Int
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.chain import hand_down
+from flamehead.raster._cpu.chain import ROW, hand_down
 from flamehead.raster._cpu.lanes import (
     FEW,
+    as_doubles,
     bits,
     count,
     fetch,
@@ -21,11 +25,13 @@ from flamehead.raster._cpu.lanes import (
     pick,
     span,
     spread,
+    store,
     store_three,
-    total,
+    times_plus,
+    totals,
 )
 
-__all__ = ["arrange", "collect_faces", "fetch_pixels", "paint"]
+__all__ = ["Places", "arrange", "collect_faces", "fetch_pixels", "paint"]
 
 _ROWS = 64
 """Rows whose sums are taken in float32, before they are added to sums in float64."""
@@ -44,6 +50,24 @@ _TOGETHER = 64
 
 _REACH = 2.0**-9
 """Pixels: the rasterizer moves corners by less, onto its grid of 1/1024."""
+
+
+class Places(NamedTuple):
+    """Where faces are on the screen, in the order of their first rows; see `arrange`."""
+
+    chosen: Int[np.ndarray, "F"]
+    boxes: Int[np.ndarray, "F 4"]
+    before: Int[np.ndarray, "F+1"]
+    used: Int[np.ndarray, "1"]
+    """How many of the rows above are in use."""
+
+    @staticmethod
+    def of(n_faces: int) -> Places:
+        """Room for so many faces."""
+        return Places(
+            np.empty(n_faces, np.int32), np.empty((n_faces, 4), np.int32), np.empty(n_faces + 1, np.int64),
+            np.empty(1, np.int64),
+        )  # fmt: skip
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -67,22 +91,29 @@ def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
             left &= ~bits(here)
             seen[face] = 1
             i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-            red = pick(here, u * spread(values[i, 0]) + v * spread(values[j, 0]) + w * spread(values[k, 0]), red)
-            green = pick(here, u * spread(values[i, 1]) + v * spread(values[j, 1]) + w * spread(values[k, 1]), green)
-            blue = pick(here, u * spread(values[i, 2]) + v * spread(values[j, 2]) + w * spread(values[k, 2]), blue)
+            red = pick(here, _mix(u, v, w, values[i, 0], values[j, 0], values[k, 0]), red)
+            green = pick(here, _mix(u, v, w, values[i, 1], values[j, 1], values[k, 1]), green)
+            blue = pick(here, _mix(u, v, w, values[i, 2], values[j, 2], values[k, 2]), blue)
         store_three(out, np.uint64(3) * at, red, green, blue)
     covered[0] = painted
 
 
+@compiled(inline="always")
+def _mix(u, v, w, one, two, three):
+    """Which products are fused into sums is said, so that all copies of a kernel give the same bits."""
+    return times_plus(w, spread(three), times_plus(v, spread(two), u * spread(one)))
+
+
 @compiled(nogil=True, error_model="numpy")
-def arrange(seen, width, height, perspective, points, faces):
+def arrange(seen, width, height, perspective, points, faces, chosen, boxes, before):
     """Faces that are seen, and where: first and last column and row; ordered by first row, so that memory is near.
 
-    The third array says how much work lies before each face, in blocks of pixels; its last number is all of it.
+    Written are the first rows of `chosen` and `boxes`, and how much work lies before each face, in blocks of pixels,
+    with all of it in one more row of `before`. Returns how many faces there are.
 
     Left out are faces with a corner behind the camera, and those whose corners lie outside the picture.
     """
-    listed, boxes = np.empty(seen.shape[0], np.int64), np.empty((seen.shape[0], 4), np.int64)
+    listed, unordered = np.empty(seen.shape[0], np.int32), np.empty((seen.shape[0], 4), np.int32)
     starts = np.zeros(height + 1, np.int64)
     found = 0
     for face in range(seen.shape[0]):
@@ -98,23 +129,23 @@ def arrange(seen, width, height, perspective, points, faces):
         # Comparisons with NaN are false.
         if left <= right and top <= bottom:
             listed[found] = face
-            boxes[found, 0], boxes[found, 1] = np.int64(left), np.int64(right)
-            boxes[found, 2], boxes[found, 3] = np.int64(top), np.int64(bottom)
-            starts[boxes[found, 2] + 1] += 1
+            unordered[found, 0], unordered[found, 1] = np.int32(left), np.int32(right)
+            unordered[found, 2], unordered[found, 3] = np.int32(top), np.int32(bottom)
+            starts[unordered[found, 2] + 1] += 1
             found += 1
     for row in range(height):
         starts[row + 1] += starts[row]
-    chosen, ordered, before = np.empty(found, np.int32), np.empty((found, 4), np.int64), np.zeros(found + 1, np.int64)
     for n in range(found):
-        place = starts[boxes[n, 2]]
-        starts[boxes[n, 2]] += 1
+        place = starts[unordered[n, 2]]
+        starts[unordered[n, 2]] += 1
         chosen[place] = listed[n]
         for side in range(4):
-            ordered[place, side] = boxes[n, side]
+            boxes[place, side] = unordered[n, side]
+    before[0] = 0
     for n in range(found):
-        blocks = (ordered[n, 1] - ordered[n, 0] + FEW) // FEW * (ordered[n, 3] - ordered[n, 2] + 1)
+        blocks = (boxes[n, 1] - boxes[n, 0] + FEW) // FEW * (boxes[n, 3] - boxes[n, 2] + 1)
         before[n + 1] = before[n] + blocks + _FACE_BLOCKS
-    return chosen, ordered, before
+    return found
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -124,7 +155,7 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
     The picture has at least 8 pixels. Faces and their boxes are those of `arrange`.
     """
     pixels, with_points = np.uint64(0), sums.shape[1] > 3
-    rows = np.empty((_TOGETHER, 12))
+    rows = np.empty((_TOGETHER, ROW))
     sums[:] = 0.0
     ahead, last, left, right, burst = _route(boxes, width, ids.shape[0])
     column = left
@@ -189,32 +220,30 @@ def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, bary
     for y in range(top, bottom):
         for x in range(left, right + 1, FEW):
             start = y * width + x
-            # The last block of the picture ends where that ends.
-            at = min(start, ids.shape[0] - FEW)
-            skip = start - at
-            n = np.uint64(at)
-            here = (load(ids, n) == mine) & span(np.int32(skip), np.int32(skip + right + 1 - x))
+            n = np.uint64(start)
+            if x + FEW <= width:
+                here = load(ids, n) == mine
+            else:
+                # Not those of the next row; and the last block of the picture ends where that ends.
+                at = min(start, ids.shape[0] - FEW)
+                n, skip = np.uint64(at), start - at
+                here = (load(ids, n) == mine) & span(np.int32(skip), np.int32(skip + width - x))
             pixels += count(bits(here))
             u, v = pick(here, load(barycentric, n), none), pick(here, load(barycentric, n + plane), none)
             w = pick(here, load(barycentric, n + plane + plane), none)
             g0, g1, g2 = load_three(gradient, np.uint64(3) * n)
             g0, g1, g2 = pick(here, g0, none), pick(here, g1, none), pick(here, g2, none)
-            a0, a1, a2 = a0 + u * g0, a1 + u * g1, a2 + u * g2
-            b0, b1, b2 = b0 + v * g0, b1 + v * g1, b2 + v * g2
-            c0, c1, c2 = c0 + w * g0, c1 + w * g1, c2 + w * g2
-            along = v * (g0 * j0 + g1 * j1 + g2 * j2) + w * (g0 * k0 + g1 * k1 + g2 * k2)
-            t0, t1, t2 = t0 + u * along, t1 + v * along, t2 + w * along
-    row[0] += total(a0)
-    row[1] += total(a1)
-    row[2] += total(a2)
-    row[3] += total(b0)
-    row[4] += total(b1)
-    row[5] += total(b2)
-    row[6] += total(c0)
-    row[7] += total(c1)
-    row[8] += total(c2)
-    if with_points:
-        row[9] += total(t0)
-        row[10] += total(t1)
-        row[11] += total(t2)
+            a0, a1, a2 = times_plus(u, g0, a0), times_plus(u, g1, a1), times_plus(u, g2, a2)
+            b0, b1, b2 = times_plus(v, g0, b0), times_plus(v, g1, b1), times_plus(v, g2, b2)
+            c0, c1, c2 = times_plus(w, g0, c0), times_plus(w, g1, c1), times_plus(w, g2, c2)
+            along = times_plus(v, _dot(g0, g1, g2, j0, j1, j2), w * _dot(g0, g1, g2, k0, k1, k2))
+            t0, t1, t2 = times_plus(u, along, t0), times_plus(v, along, t1), times_plus(w, along, t2)
+    first, then = np.uint64(0), np.uint64(FEW)
+    store(row, first, load(row, first) + as_doubles(totals((a0, a1, a2, b0, b1, b2, c0, c1))))
+    store(row, then, load(row, then) + as_doubles(totals((c2, t0, t1, t2, none, none, none, none))))
     return pixels
+
+
+@compiled(inline="always")
+def _dot(x, y, z, i, j, k):
+    return times_plus(z, k, times_plus(y, j, x * i))

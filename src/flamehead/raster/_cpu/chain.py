@@ -11,7 +11,12 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.lanes import FEW, as_doubles, as_floats, down, least, order, pick, spread, store, take
 from flamehead.raster._grid import SUBPIXEL
 
-__all__ = ["hand_down", "store_corners", "three_of", "to_corners", "to_points"]
+__all__ = ["ROW", "hand_down", "store_corners", "three_of", "to_corners", "to_points"]
+
+
+ROW = 16
+"""Numbers for a face: for each corner k the sums of `b_k G_c` over the channels c, then those of `b_k G.(v - v_0)`, and
+nothing in the last four."""
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -21,10 +26,10 @@ def hand_down(count, chosen, rows, perspective, with_points, points, values, fac
     Values go to columns 0 to 2 of `sums`, positions to those after; points and values are float32.
     """
     parts = np.empty(18 * FEW, np.float32)
-    three, one, two, twelve = spread(np.int32(3)), spread(np.int32(1)), spread(np.int32(2)), spread(np.int32(12))
+    three, one, two, width = spread(np.int32(3)), spread(np.int32(1)), spread(np.int32(2)), spread(np.int32(ROW))
     for n in range(0, count, FEW):
         here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
-        first, at = three * take(chosen, here), twelve * here
+        first, at = three * take(chosen, here), width * here
         i, j, k = take(faces, first), take(faces, first + one), take(faces, first + two)
         a, b, c = three_of(rows, at), three_of(rows, at + three), three_of(rows, at + three + three)
         _keep(parts, 0, a)

@@ -110,11 +110,12 @@ def fill(from_strip, to_strip, corners, drawn, upper, lower, faces, width, heigh
 
 
 @compiled(nogil=True, error_model="numpy")
-def fill_together(crew, first, last, scratch, corners, drawn, upper, lower, faces, width, height, rows, cull,
+def fill_together(crew, counters, last, scratch, corners, drawn, upper, lower, faces, width, height, rows, cull,
                   perspective, near, ids, barycentric, depth):  # fmt: skip
-    """The strips `first` to `last - 1` by a crew, a thread for each row of `scratch`. Returns what `fork` does."""
-    counters = np.zeros(2, np.int64)
-    counters[0] = first
+    """All `last` strips by a crew, a thread for each row of `scratch`. Returns what `fork` does.
+
+    Counters are of strips and of threads.
+    """
     # Python hands over no tuples: to find out what is in them takes as long as a small picture.
     lists, view = (corners, drawn, upper, lower), (faces, width, height, rows, cull, perspective, near)
     return fork(crew, _fill_some, (counters, last, scratch, lists, view, ids, barycentric, depth))

@@ -10,6 +10,7 @@ crew: in another one LLVM may unroll a loop in another way, and fuse other produ
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["ALONE", "fork", "ticket"]
+from flamehead.raster._threads import forking, run
+
+__all__ = ["ALONE", "fork", "reached", "share", "ticket"]
 
 # Type checkers would count the compiler's own first argument.
 _intrinsic: Any = intrinsic
@@ -33,6 +36,20 @@ _CLOCK = ir.FunctionType(_INT, [_INT, ir.ArrayType(_LONG, 2).as_pointer()])
 _MONOTONIC = 1
 
 
+def share(kernel: Any, workers: int, *arguments: Any) -> None:
+    """Send so many threads through `kernel(crew, *arguments)`, which forks, and deals out its work by tickets.
+
+    The counters are among the arguments, so that those who come as a crew and those who come one by one, where there is
+    no team, get tickets of the same.
+    """
+    if workers < 2:
+        kernel(ALONE, *arguments)
+    elif (team := forking(workers)) is not None:
+        team.late(kernel(team.crew(), *arguments))
+    else:
+        run([partial(kernel, ALONE, *arguments)] * workers, workers)
+
+
 @_intrinsic
 def ticket(_context, counters, at):
     """The number in `counters[at]`, of int64, which is one greater for whoever comes next."""
@@ -40,6 +57,17 @@ def ticket(_context, counters, at):
     def generate(context, builder, made, arguments):
         data = cgutils.create_struct_proxy(made.args[0])(context, builder, value=arguments[0]).data
         return builder.atomic_rmw("add", builder.gep(data, [arguments[1]]), _LONG(1), "seq_cst")
+
+    return types.int64(counters, types.int64), generate
+
+
+@_intrinsic
+def reached(_context, counters, at):
+    """How many tickets of `counters[at]` have been taken."""
+
+    def generate(context, builder, made, arguments):
+        data = cgutils.create_struct_proxy(made.args[0])(context, builder, value=arguments[0]).data
+        return builder.load_atomic(builder.gep(data, [arguments[1]]), "seq_cst", 8)
 
     return types.int64(counters, types.int64), generate
 

@@ -23,9 +23,11 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
 from flamehead.raster._cpu.blends import blend_backward, collect_blends
 from flamehead.raster._cpu.chain import to_points as add_points
-from flamehead.raster._cpu.fork import ALONE, fork, ticket
+from flamehead.raster._cpu.fork import ALONE, fork, share, ticket
+from flamehead.raster._cpu.lanes import FEW, load, store
 from flamehead.raster._cpu.spread import UNITS, Seen, bands_for, work
-from flamehead.raster._threads import forking, ranges, run, threads_for
+from flamehead.raster._pixels import Pixels
+from flamehead.raster._threads import ranges, run, threads_for
 
 __all__ = ["Blends", "interpolate_backward"]
 
@@ -48,13 +50,11 @@ def interpolate_backward(
     gradient: Float[Tensor, "B P C"],
     attributes: Float[Tensor, "A V C"],
     points: Float[Tensor, "Q V 3"] | None,
-    faces: Int[Tensor, "F 3"],
-    face_ids: Int[Tensor, "B P"],
-    barycentric: Float[Tensor, "B 3 P"],
+    faces: Int[np.ndarray, "F 3"],
+    pixels: Pixels,
     *,
     to_points: bool,
     seen: Seen | None,
-    width: int,
     perspective: bool,
     threads: int | None,
     blends: Sequence[Blends] | None = None,
@@ -63,20 +63,23 @@ def interpolate_backward(
 
     With `blends`, one for each picture, the gradient is that of the blended picture, and points are moved by it too.
     """
-    size, rows, channels = len(face_ids), *attributes.shape[1:]
+    (size, height, width), (rows, channels) = pixels.ids.shape, attributes.shape[1:]
     by_values, by_points = empty_like(attributes), empty_like(points) if to_points and points is not None else None
     corners = np.empty((1, 0, 3), np.float32) if points is None else points.detach().float().numpy()
-    arrays = tuple(x.detach().numpy() for x in (gradient, attributes, faces, face_ids, barycentric))
+    fixed = faces, pixels.ids.reshape(size, height * width), pixels.planes
+    arrays = gradient.detach().numpy(), attributes.detach().numpy(), *fixed
     workers = threads_for(work(gradient) * _SECONDS, threads)
-    bands, columns = bands_for(size, face_ids.shape[1]), channels + (0 if by_points is None else 3)
+    bands, columns = bands_for(size, height * width), channels + (0 if by_points is None else 3)
     results = [(first, each) for first, each in ((0, by_values), (channels, by_points)) if each is not None]
     if seen is not None and points is not None and gradient.dtype == torch.float32:
-        few = max(1, min(_LISTS, face_ids.shape[1] // _LISTED, UNITS // max(1, size)))
+        few = max(1, min(_LISTS, height * width // _LISTED, UNITS // max(1, size)))
         tables = few + (blends is not None)
         # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
         sums = empty(size * tables, rows, columns, dtype=torch.float32).numpy()
-        if _collect_listed(seen, few, width, perspective, corners, arrays, sums, workers, blends) == seen.pixels:
-            _hand_out(sums, size, tables, results)
+        listed = _Listed(seen, few, width, perspective, workers, blends)
+        if listed.collect(corners, arrays, sums, by_values.numpy(), None if by_points is None else by_points.numpy()):
+            if size != 1:
+                _hand_out(sums, size, tables, results)
             return by_values, by_points
         # Some face is not where its corners are: one of them is behind the camera, or the points are others.
     moved = None
@@ -84,7 +87,7 @@ def interpolate_backward(
         gradient, moved = _unblend(gradient, blends, rows)
         arrays = gradient.numpy(), *arrays[1:]
     sums = empty(size * bands, rows, columns, dtype=torch.float64).numpy()
-    table = min(len(faces), -(-face_ids.shape[1] // bands)), 3 * channels + 3
+    table = min(len(faces), -(-height * width // bands)), 3 * channels + 3
     common = bands, perspective, corners, *arrays, sums
     run(ranges(_collect_with_scratch, size * bands, workers, table, common), workers)
     _hand_out(sums, size, bands, results)
@@ -101,82 +104,112 @@ def _unblend(gradient: Tensor, blends: Sequence[Blends], rows: int) -> tuple[Ten
     return before, moved
 
 
-def _collect_listed(
-    seen: Seen,
-    bands: int,
-    width: int,
-    perspective: bool,
-    points: np.ndarray,
-    arrays: tuple[np.ndarray, ...],
-    sums: np.ndarray,
-    workers: int,
-    blends: Sequence[Blends] | None,
-) -> int:
-    """Sums by faces, a list of them for each band, and of blends where there are any; how many pixels were found."""
-    gradient, values, faces, ids, barycentric = arrays
-    tables = bands + (blends is not None)
-    # Several pictures are shared among threads as jobs: none waits for the end of another.
-    together = forking(workers) if len(ids) == 1 and tables > 1 else None
-    found, jobs = np.zeros(len(sums), dtype=np.int64), []
-    for n in range(len(ids)):
-        corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
-        chosen, boxes, before = seen.arrange(n, width, len(ids[n]) // width, perspective, corners, faces)
-        ends = np.searchsorted(before, [before[-1] * band // bands for band in range(bands + 1)])
-        mine = slice(n * tables, n * tables + tables)
-        picture = (
-            perspective, corners, gradient[n].reshape(-1), colors, faces, ids[n], barycentric[n].reshape(-1),
-            blends[n] if blends is not None else _nothing(), chosen, boxes, ends, width, sums[mine], found[mine],
-        )  # fmt: skip
-        if together is not None:
-            together.late(collect_together(together.crew(), workers, 0, tables, picture))
-        else:
-            jobs += [partial(collect_together, ALONE, 1, unit, unit + 1, picture) for unit in range(tables)]
-    run(jobs, workers)
-    return int(found.sum())
+class _Listed(NamedTuple):
+    """The way back through `blocks`: lists of faces, each with sums of its own, and a table for blends."""
+
+    seen: Seen
+    lists: int
+    width: int
+    perspective: bool
+    workers: int
+    blends: Sequence[Blends] | None
+
+    def collect(
+        self,
+        points: np.ndarray,
+        arrays: tuple[np.ndarray, ...],
+        sums: np.ndarray,
+        by_values: np.ndarray,
+        by_points: np.ndarray | None,
+    ) -> bool:
+        """Fill `sums`, and whether all pixels were found; a single picture's are handed out too."""
+        gradient, values, faces, ids, barycentric = arrays
+        tables, wanted = len(sums) // max(1, len(ids)), self.seen.pixels
+        found, jobs, alone = np.zeros(len(sums), dtype=np.int64), [], len(ids) == 1
+        into = by_values[0] if alone else _no_rows(), by_points[0] if alone and by_points is not None else _no_rows()
+        for n in range(len(ids)):
+            corners, colors = points[n if len(points) > 1 else 0], values[n if len(values) > 1 else 0]
+            places = self.seen.arrange(n, self.width, len(ids[n]) // self.width, self.perspective, corners, faces)
+            mine = slice(n * tables, n * tables + tables)
+            picture = (
+                np.zeros(2, dtype=np.int64), self.perspective, corners, gradient[n].reshape(-1), colors, faces, ids[n],
+                barycentric[n], *(_nothing() if self.blends is None else self.blends[n]), *places,
+                self.width, self.lists, sums[mine], found[mine], wanted if alone else -1, *into,
+            )  # fmt: skip
+            if alone:
+                share(collect_together, min(self.workers, tables), *picture)
+            else:
+                jobs += [partial(collect_together, ALONE, *picture)] * min(self.workers, tables)
+        run(jobs, self.workers)
+        return int(found.sum()) == wanted
 
 
 @cache
 def _nothing() -> Blends:
-    numbers, values, differences = np.empty((0, 5), np.int32), np.empty((0, 4)), np.empty((0, 3), np.float32)
-    return Blends(numbers, values, differences)
+    return Blends(np.empty((0, 5), np.int32), np.empty((0, 4)), np.empty((0, 3), np.float32))
+
+
+@cache
+def _no_rows() -> np.ndarray:
+    return np.empty((0, 3), np.float32)
 
 
 @compiled(nogil=True)
-def collect_together(crew, threads, first, last, picture):
-    """The units `first` to `last - 1` of a picture by a crew. Returns what `fork` does."""
-    counters = np.zeros(2, np.int64)
-    counters[0] = first
-    return fork(crew, _collect_units, (counters, threads, last, picture))
+def collect_together(crew, counters, perspective, points, gradient, values, faces, ids, barycentric, numbers, crossings,
+                     differences, chosen, boxes, before, width, lists, sums, found, wanted, by_values,
+                     by_points):  # fmt: skip
+    """Sums by lists of faces and of blends, and those handed out where they are of `wanted` pixels.
+
+    Returns what `fork` does. The table of blends comes first where there is one. Counters are of tables that have been
+    begun and of those that have ended.
+    """
+    picture, pairs = (gradient, values, faces, ids, barycentric), (numbers, crossings, differences)
+    places, results = (chosen, boxes, before, width), (sums, found, wanted, by_values, by_points)
+    return fork(crew, _collect_units, (counters, perspective, points, picture, pairs, places, lists, results))
 
 
 @compiled(nogil=True)
-def _collect_units(counters, threads, last, picture):
-    (perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends, width, sums,
-     found) = picture  # fmt: skip
-    if ticket(counters, 1) >= threads:
-        return
+def _collect_units(counters, perspective, points, picture, pairs, places, lists, results):
+    gradient, values, faces, ids, barycentric = picture
+    chosen, boxes, before, width = places
+    sums, found, wanted, by_values, by_points = results
+    work = before[before.shape[0] - 1]
     while True:
         unit = ticket(counters, 0)
-        if unit >= last:
+        if unit >= sums.shape[0]:
             return
-        _collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
-                      width, sums, found)  # fmt: skip
+        band = unit - (sums.shape[0] - lists)
+        if band < 0:
+            numbers, crossings, differences = pairs
+            collect_blends(perspective, points, gradient, values, faces, ids, barycentric, numbers, crossings,
+                           differences, sums[unit])  # fmt: skip
+        else:
+            first = np.searchsorted(before, work * band // lists)
+            last = np.searchsorted(before, work * (band + 1) // lists)
+            found[unit] = blocks.collect_faces(chosen[first:last], boxes[first:last], width, perspective, points,
+                                               gradient, values, faces, ids, barycentric, sums[unit])  # fmt: skip
+        if ticket(counters, 1) == sums.shape[0] - 1 and found.sum() == wanted:
+            _hand_out_one(sums, by_values, by_points)
 
 
 @compiled(nogil=True)
-def _collect_unit(unit, perspective, points, gradient, values, faces, ids, barycentric, blends, chosen, boxes, ends,
-                  width, sums, found):  # fmt: skip
-    """The table of blends, which comes first where there is one, or that of a list of faces: see `_collect_listed`."""
-    lists = ends.shape[0] - 1
-    band = unit - (sums.shape[0] - lists)
-    if band < 0:
-        numbers, places, differences = blends
-        collect_blends(perspective, points, gradient, values, faces, ids, barycentric, numbers, places, differences,
-                       sums[unit])  # fmt: skip
-    else:
-        some = slice(ends[band], ends[band + 1])
-        found[unit] = blocks.collect_faces(chosen[some], boxes[some], width, perspective, points, gradient, values,
-                                           faces, ids, barycentric, sums[unit])  # fmt: skip
+def _hand_out_one(sums, by_values, by_points):
+    """Sum the tables of one picture in their order."""
+    first = sums[0].reshape(-1)
+    whole = first.shape[0] - first.shape[0] % FEW
+    for table in range(1, sums.shape[0]):
+        other = sums[table].reshape(-1)
+        for n in range(0, whole, FEW):
+            at = np.uint64(n)
+            store(first, at, load(first, at) + load(other, at))
+        for n in range(whole, first.shape[0]):
+            first[n] += other[n]
+    for row in range(by_values.shape[0]):
+        for column in range(3):
+            by_values[row, column] = sums[0, row, column]
+    for row in range(by_points.shape[0]):
+        for column in range(3):
+            by_points[row, column] = sums[0, row, 3 + column]
 
 
 def _hand_out(sums: np.ndarray, size: int, bands: int, results: list[tuple[int, Tensor]]) -> None:
@@ -203,7 +236,7 @@ def _collect_with_scratch(first: int, last: int, rows: tuple[int, int], argument
 
 
 @compiled(nogil=True)
-def _collect(first, last, bands, perspective, points, gradient, attributes, faces, face_ids, barycentric, sums, place,
+def _collect(first, last, bands, perspective, points, gradient, attributes, faces, face_ids, planes, sums, place,
              seen, table):  # fmt: skip
     """Bands `first` to `last` of all pictures: sums per face first, then from faces to vertices.
 
@@ -211,6 +244,7 @@ def _collect(first, last, bands, perspective, points, gradient, attributes, face
     are seen first. A row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`.
     """
     pixels, channels = gradient.shape[1], gradient.shape[2]
+    barycentric = planes.reshape(planes.shape[0], 3, pixels)
     with_points = sums.shape[2] > channels
     place[:] = -1
     for unit in range(first, last):

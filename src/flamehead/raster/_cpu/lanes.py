@@ -43,6 +43,7 @@ __all__ = [
     "take_rows",
     "times_plus",
     "total",
+    "totals",
     "up",
 ]
 
@@ -346,6 +347,24 @@ def total(_context, lanes):
         return builder.extract_element(value, ir.IntType(32)(0))
 
     return types.float32(FLOATS), generate
+
+
+@_intrinsic
+def totals(_context, lanes):
+    """The sums of all lanes of eight values, in eight lanes."""
+
+    def generate(context, builder, made, arguments):
+        values = cgutils.unpack_tuple(builder, arguments[0])
+        # Neighbours side by side, then pairs of them, then halves: each time half as many values.
+        for order in ([0, 8, 2, 10, 4, 12, 6, 14], [0, 1, 8, 9, 4, 5, 12, 13], [0, 1, 2, 3, 8, 9, 10, 11]):
+            others = [n + FEW // len(values) for n in order]
+            values = [
+                builder.fadd(*(builder.shuffle_vector(one, two, _numbers(n)) for n in (order, others)))
+                for one, two in zip(values[::2], values[1::2], strict=True)
+            ]
+        return values[0]
+
+    return FLOATS(lanes), generate
 
 
 def _define(symbol: Any, kind: _Lanes, result: _Lanes, make: Callable[..., Any], operands: int = 2) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from flamehead.raster._buffers import empty
 from flamehead.raster._cpu.blends import blend_in_place
+from flamehead.raster._cpu.blocks import Places
 from flamehead.raster._cpu.gradients import Blends
-from flamehead.raster._cpu.pairs import SECONDS, Search, parts_for
-from flamehead.raster._cpu.spread import Seen, plan
-from flamehead.raster._jobs import Countdown, Job
+from flamehead.raster._cpu.lanes import FEW
+from flamehead.raster._cpu.pairs import SECONDS, Painting, find_pairs, search
+from flamehead.raster._cpu.spread import Seen, interpolate, seconds
+from flamehead.raster._pixels import Pixels, points_of
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges
 
@@ -21,35 +25,52 @@ __all__ = ["paint"]
 
 def paint(
     attributes: Float[Tensor, "A V C"],
-    faces: Int[Tensor, "F 3"],
-    face_ids: Int[Tensor, "B P"],
-    barycentric: Float[Tensor, "B 3 P"],
-    scene: tuple[Float[np.ndarray, "B V 3"], Int[np.ndarray, "B H W"], Float[np.ndarray, "B H W"]],
+    points: Float[Tensor, "Q V 3"],
+    pixels: Pixels,
     edges: Edges,
     *,
     perspective: bool,
     threads: int | None,
 ) -> tuple[Float[Tensor, "B P C"], Seen | None, list[Blends]]:
-    """The picture, what `interpolate` noticed, and what was blended; the scene is points, face ids and depth."""
-    points, (size, height, width) = scene[0], scene[1].shape
-    planned = plan(attributes, faces, face_ids, barycentric, threads=threads)
-    workers = max(planned.workers, threads_for(size * SECONDS, threads))
-    parts = parts_for(size, workers)
-    searches = [Search(*each, edges, perspective=perspective, parts=parts) for each in zip(*scene, strict=True)]
-    blends: list[Blends | None] = [None] * size
-
-    def blend(n: int) -> None:
-        searches[n].end()
-        pairs, image = searches[n].pairs, planned.out[n].numpy()
+    """The picture, what was noticed on the way, and what was blended."""
+    size, height, width = pixels.ids.shape
+    corners, options = points_of(points, size), {"perspective": perspective, "threads": threads}
+    if attributes.shape[2] == 3 and attributes.dtype == torch.float32 and height * width >= FEW:
+        return _paint_three(attributes, corners, pixels, edges, **options)
+    (out, seen), blends = interpolate(attributes, edges.faces, pixels, threads=threads), []
+    for image, pairs in zip(out.numpy(), find_pairs(corners, edges, pixels.ids, pixels.depth, **options), strict=True):
         differences = np.empty((len(pairs.numbers), image.shape[1]), image.dtype)
         blend_in_place(image, pairs.numbers, pairs.values, differences)
+        blends.append(Blends(pairs.numbers, pairs.values, differences))
+    return out, seen, blends
+
+
+def _paint_three(
+    attributes: Float[Tensor, "A V 3"],
+    points: Float[np.ndarray, "B V 3"],
+    pixels: Pixels,
+    edges: Edges,
+    *,
+    perspective: bool,
+    threads: int | None,
+) -> tuple[Float[Tensor, "B P 3"], Seen, list[Blends]]:
+    size, height, width = pixels.ids.shape
+    out = empty(size, height * width, 3, dtype=torch.float32)
+    workers = threads_for(seconds(out) + size * SECONDS, threads)
+    seen = Seen.of(size, len(edges.faces), Painting.bands(height * width))
+    values, images = attributes.detach().numpy(), out.numpy()
+    blends: list[Blends | None] = [None] * size
+
+    def one(n: int, workers: int) -> None:
+        places = seen.places[n] = Places.of(len(edges.faces))
+        own = values[n if len(values) > 1 else 0], pixels.planes[n], images[n].reshape(-1)
+        painting = Painting(*own, seen.faces[n], seen.counts[n], places)
+        picture, options = (points[n], pixels.ids[n], pixels.depth[n]), {"perspective": perspective, "workers": workers}
+        pairs, differences = search(*picture, edges, **options, painting=painting)
         blends[n] = Blends(pairs.numbers, pairs.values, differences)
 
-    # All in one go: threads that met in between would wait for one another.
-    arranged = planned.seen.arrange_early(width, height, perspective, points, faces.numpy()) if planned.seen else []
-    jobs: list[Job] = []
-    for n, mine in enumerate(planned.jobs):
-        done, painted = Countdown(len(mine) + parts, [partial(blend, n)]), Countdown(len(mine), arranged[n : n + 1])
-        jobs += [partial(searches[n].begin, done), *(painted.after(done.after(job)) for job in mine)]
-    run(jobs, workers)
-    return planned.out, planned.seen, [each for each in blends if each is not None]
+    if size == 1:
+        one(0, workers)
+    else:
+        run([partial(one, n, 1) for n in range(size)], workers)
+    return out, seen, [each for each in blends if each is not None]

@@ -1,25 +1,71 @@
-"""The silhouette pass over several pictures and threads; the kernels are in `silhouette`."""
+"""The silhouette pass over several threads, which may paint the picture meanwhile; the kernels are in `silhouette`.
+
+There are two regions of work, because nobody knows how much memory pairs take before silhouettes are chosen. In the
+first, one thread chooses them and the others paint bands of the picture; in the second, all paint what is left, and
+walk along the silhouettes. Whoever ends a kind of work goes on with what had to wait for it.
+"""
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import pairwise
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from flamehead.raster._buffers import empty
+from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.blends import blend_in_place
+from flamehead.raster._cpu.blocks import Places, arrange, paint
+from flamehead.raster._cpu.fork import fork, reached, share, ticket
+from flamehead.raster._cpu.lanes import FEW
 from flamehead.raster._cpu.silhouette import cross, nearest, silhouettes
-from flamehead.raster._jobs import Countdown, Job
 from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges
 
-__all__ = ["SECONDS", "Search", "find_pairs", "parts_for"]
+__all__ = ["SECONDS", "Painting", "find_pairs", "search"]
 
 SECONDS = 0.5e-3
 """What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
+
+_BAND = 1 << 13
+"""Pixels in a band: so few that threads end at nearly the same time."""
+
+_PARTS = 4
+"""Parts in which silhouettes are walked, for every thread."""
+
+_CHOOSER, _CHOSEN, _BAND_NEXT, _BANDS_DONE, _PART_NEXT, _DONE, _COUNTERS = range(7)
+"""Tickets: who chooses silhouettes, and whether it has; bands and parts, those that have ended, and all of both."""
+
+
+class Painting(NamedTuple):
+    """A picture of three channels of float32 that is painted while its silhouettes are looked for."""
+
+    values: Float[np.ndarray, "V 3"]
+    barycentric: Float[np.ndarray, "3P"]
+    """In three planes."""
+    out: Float[np.ndarray, "P3"]
+    """The blended picture, in the end."""
+    seen: Bool[np.ndarray, "F"]
+    """Set where a face is seen; all False before."""
+    covered: Int[np.ndarray, "bands 1"]
+    """On how many pixels a face is seen, in every band."""
+    places: Places
+    """Filled."""
+
+    @staticmethod
+    def bands(pixels: int) -> int:
+        """In how many bands pictures are painted."""
+        return max(1, pixels // _BAND)
+
+
+@cache
+def _nothing() -> Painting:
+    """Silhouettes are wanted alone."""
+    none, bands = np.empty(0, np.float32), np.empty((0, 1), np.int64)
+    return Painting(none.reshape(0, 3), none, none, np.empty(0, np.bool_), bands, Places.of(0))
 
 
 def find_pairs(
@@ -32,66 +78,139 @@ def find_pairs(
     threads: int | None,
 ) -> list[Pairs]:
     """See `flamehead.raster.antialias.silhouette_pairs`; float32 points and depth, int32 faces."""
-    workers = threads_for(len(face_ids) * SECONDS, threads)
-    searches = [
-        Search(*each, edges, perspective=perspective, parts=parts_for(len(face_ids), workers))
-        for each in zip(points, face_ids, depth, strict=True)
-    ]
-    begun = [partial(search.begin, Countdown(search.parts, [search.end])) for search in searches]
-    # Alone, it is done at once, so that threads begin with its parts.
-    run(begun[0]() if len(begun) == 1 else begun, workers)
-    return [search.pairs for search in searches]
+    workers, size = threads_for(len(face_ids) * SECONDS, threads), len(face_ids)
+    found: list[Pairs | None] = [None] * size
+
+    def one(n: int, workers: int) -> None:
+        picture = points[n], face_ids[n], depth[n]
+        found[n], _ = search(*picture, edges, perspective=perspective, workers=workers)
+
+    if size == 1:
+        one(0, workers)
+    else:
+        run([partial(one, n, 1) for n in range(size)], workers)
+    return [each for each in found if each is not None]
 
 
-def parts_for(pictures: int, workers: int) -> int:
-    """In how many parts edges are walked: there may be fewer pictures than threads; smaller ones are shared evenly."""
-    return -(-workers // max(1, pictures)) * (2 if workers > 1 else 1)
+def search(
+    points: Float[np.ndarray, "V 3"],
+    face_ids: Int[np.ndarray, "H W"],
+    depth: Float[np.ndarray, "H W"],
+    edges: Edges,
+    *,
+    perspective: bool,
+    workers: int,
+    painting: Painting | None = None,
+) -> tuple[Pairs, Float[np.ndarray, "N 3"]]:
+    """The pairs of one picture, and by how much their pixels differed before they were blended, where it is painted."""
+    e, own = edges, painting or _nothing()
+    parts = 1 if workers == 1 else _PARTS * workers
+    counters, found, kept = np.zeros(_COUNTERS, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
+    scratch = (
+        np.empty((len(points), 2)), np.empty(len(e.faces), np.int8), np.empty(len(e.vertices), np.int32),
+        np.empty(len(e.vertices), np.int8), np.empty(len(e.vertices) + 1, np.int64), found,
+    )  # fmt: skip
+    mesh = e.vertices, e.sides, e.half_edges, e.starts, e.face_edges, e.faces
+    picture = points, *mesh, perspective, face_ids, *scratch, *own[:-1], *own.places
+    share(begin_together, workers, counters, *picture)
+    # One loan: pairs live as long as the picture's gradients.
+    lines = int(scratch[4][found[0]])
+    room = empty(9 * lines + 1, dtype=torch.float64).numpy()
+    crossings, depths, rest = room[: 4 * lines].reshape(lines, 4), room[4 * lines : 5 * lines], room[5 * lines :]
+    numbers = rest.view(np.int32)[: 5 * lines].reshape(lines, 5)
+    differences = rest.view(np.float32)[5 * lines : 8 * lines].reshape(lines, 3)
+    counts, firsts = np.zeros((parts, 1), np.int64), np.empty(parts, np.int64)
+    into = depth, numbers, crossings, depths, counts, firsts, kept, differences
+    share(walk_together, workers, counters, *picture, *into)
+    count = int(kept[0])
+    return Pairs(numbers[:count], crossings[:count]), differences[:count]
 
 
-class Search:
-    """The silhouettes of one picture: edges are chosen, walked in parts, and what they cross is brought together.
+@compiled(nogil=True)
+def begin_together(crew, counters, points, vertices, sides_of, half_edges, starts, face_edges, faces, perspective,
+                   face_ids, corners, sides, chosen, inside, before, found, values, barycentric, out, seen, covered,
+                   listed, boxes, work, used):  # fmt: skip
+    """Choose silhouettes, and begin to paint. Returns what `fork` does."""
+    mesh, lists = (vertices, sides_of, half_edges, starts, faces), (corners, sides, chosen, inside, before, found)
+    painting = values, barycentric, out, seen, covered, listed, boxes, work, used
+    return fork(crew, _begin, (counters, points, mesh, perspective, face_ids, lists, painting))
 
-    Parts write to rows of their own, which come together in the order of the edges, so their number changes no bit.
+
+@compiled(nogil=True)
+def _begin(counters, points, mesh, perspective, face_ids, lists, painting):
+    if ticket(counters, _CHOOSER) == 0:
+        corners, sides, chosen, inside, before, found = lists
+        height, width = face_ids.shape
+        found[0] = silhouettes(points, *mesh, perspective, height, width, corners, sides, chosen, inside, before)
+        ticket(counters, _CHOSEN)
+        return
+    while reached(counters, _CHOSEN) == 0 and _paint_band(counters, points, mesh[4], perspective, face_ids, painting):
+        ticket(counters, _DONE)
+
+
+@compiled(nogil=True)
+def _paint_band(counters, points, faces, perspective, face_ids, painting):
+    """Paint a band that nobody has painted yet; whether there was one. Faces are arranged after the last one."""
+    values, barycentric, out, seen, covered, listed, boxes, work, used = painting
+    (height, width), bands = face_ids.shape, covered.shape[0]
+    band = ticket(counters, _BAND_NEXT)
+    if band >= bands:
+        return False
+    blocks = height * width // FEW
+    begin, end = FEW * (blocks * band // bands), FEW * (blocks * (band + 1) // bands)
+    if band == bands - 1:
+        end = height * width
+    paint(begin, end, values, faces, face_ids.reshape(-1), barycentric, out, seen, covered[band])
+    if ticket(counters, _BANDS_DONE) == bands - 1:
+        used[0] = arrange(seen, width, height, perspective, points, faces, listed, boxes, work)
+    return True
+
+
+@compiled(nogil=True)
+def walk_together(crew, counters, points, vertices, sides_of, half_edges, starts, face_edges, faces, perspective,
+                  face_ids, corners, sides, chosen, inside, before, found, values, barycentric, out, seen, covered,
+                  listed, boxes, work, used, depth, numbers, crossings, depths, counts, firsts, kept,
+                  differences):  # fmt: skip
+    """Walk along the silhouettes that `begin_together` has chosen, paint the rest, and blend. Returns what `fork` does.
+
+    `kept[0]` is how many of the rows of `numbers`, `crossings` and `differences` are in use in the end.
     """
+    mesh = vertices, half_edges, starts, face_edges, faces
+    lists = corners, sides, chosen, inside, before, found
+    painting = values, barycentric, out, seen, covered, listed, boxes, work, used
+    pairs = numbers, crossings, depths, counts, firsts, kept, differences
+    return fork(crew, _walk, (counters, points, mesh, perspective, face_ids, depth, lists, painting, pairs))
 
-    pairs: Pairs
-    """What is found, when it has ended."""
 
-    def __init__(
-        self,
-        points: Float[np.ndarray, "V 3"],
-        face_ids: Int[np.ndarray, "H W"],
-        depth: Float[np.ndarray, "H W"],
-        edges: Edges,
-        *,
-        perspective: bool,
-        parts: int,
-    ) -> None:
-        self.points, self.face_ids, self.depth, self.edges = points, face_ids, depth, edges
-        self.perspective, self.parts = perspective, parts
+@compiled(nogil=True)
+def _walk(counters, points, mesh, perspective, face_ids, depth, lists, painting, pairs):
+    vertices, half_edges, starts, face_edges, faces = mesh
+    corners, sides, chosen, inside, before, found = lists
+    numbers, crossings, depths, counts, firsts, _, _ = pairs
+    while _paint_band(counters, points, faces, perspective, face_ids, painting):
+        _end(counters, painting, pairs)
+    parts, edges = counts.shape[0], found[0]
+    lines = before[: edges + 1]
+    while True:
+        part = ticket(counters, _PART_NEXT)
+        if part >= parts:
+            return
+        first = np.searchsorted(lines, lines[edges] * part // parts)
+        last = np.searchsorted(lines, lines[edges] * (part + 1) // parts)
+        firsts[part], rows = lines[first], slice(lines[first], lines[last])
+        cross(first, last, points, corners, sides, chosen, inside, vertices, half_edges, starts, face_edges, faces,
+              face_ids, depth, perspective, TOLERANCE, STEPS, numbers[rows], crossings[rows], depths[rows],
+              counts[part])  # fmt: skip
+        _end(counters, painting, pairs)
 
-    def begin(self, walked: Countdown) -> list[Job]:
-        """Choose edges; hands back as many jobs as there are parts, which are counted."""
-        e, (height, width) = self.edges, self.face_ids.shape
-        corners, sides, chosen, inside, before = silhouettes(
-            self.points, e.vertices, e.sides, e.half_edges, e.starts, e.faces, self.perspective, height, width
-        )
-        most = max(1, int(before[-1]))
-        self._numbers = empty(most, 5, dtype=torch.int32).numpy()
-        self._values, self._depths = (empty(most, n, dtype=torch.float64).numpy() for n in (4, 1))
-        ends = np.searchsorted(before, [before[-1] * part // self.parts for part in range(self.parts + 1)]).tolist()
-        self._firsts, self._counts = before[ends], np.zeros((self.parts, 1), dtype=np.int64)
-        scene = self.points, corners, sides, chosen, inside, e.vertices, e.half_edges, e.starts, e.face_edges, e.faces
-        options, jobs = (self.face_ids, self.depth, self.perspective, TOLERANCE, STEPS), []
-        for part, (first, last) in enumerate(pairwise(ends)):
-            rows = slice(self._firsts[part], self._firsts[part + 1])
-            kept = self._numbers[rows], self._values[rows], self._depths[rows, 0], self._counts[part]
-            jobs.append(walked.after(partial(cross, first, last, *scene, *options, *kept)))
-        return jobs
 
-    def end(self) -> None:
-        """Keep the nearest pair wherever several are the same."""
-        found = nearest(self._numbers, self._values, self._depths[:, 0], self._firsts, self._counts)
-        self.pairs = Pairs(*found)
-        # The search lives as long as the picture's gradients; its memory is lent.
-        del self._numbers, self._values, self._depths
+@compiled(nogil=True)
+def _end(counters, painting, pairs):
+    """When all bands and parts have ended, keep the nearest pair wherever several are the same, and blend."""
+    numbers, crossings, depths, counts, firsts, kept, differences = pairs
+    out, bands = painting[2], painting[4].shape[0]
+    if ticket(counters, _DONE) < counts.shape[0] + bands - 1:
+        return
+    count = kept[0] = nearest(numbers, crossings, depths, firsts, counts)
+    if bands > 0:
+        blend_in_place(out.reshape(-1, 3), numbers[:count], crossings[:count], differences[:count])

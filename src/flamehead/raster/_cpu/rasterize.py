@@ -12,9 +12,9 @@ from torch import Tensor
 from flamehead.raster._buffers import empty
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.fill import fill_together, prepare
-from flamehead.raster._cpu.fork import ALONE
+from flamehead.raster._cpu.fork import share
 from flamehead.raster._cpu.scratch import BLOCK, in_row
-from flamehead.raster._threads import forking, run, threads_for
+from flamehead.raster._threads import run, threads_for
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["gather", "rasterize"]
@@ -31,7 +31,7 @@ _FACE_SECONDS, _PIXEL_SECONDS = 3e-8, 1e-9
 
 def rasterize(
     points: Float[Tensor, "B V 3"],
-    faces: Int[Tensor, "F 3"],
+    faces: Int[np.ndarray, "F 3"],
     size: tuple[int, int],
     *,
     cull: bool,
@@ -41,49 +41,38 @@ def rasterize(
 ) -> Fragments:
     """See `flamehead.raster.rasterize`; float32 points and int32 faces, contiguous, on the CPU."""
     width, height = size
-    batch, pixels = len(points), width * height
-    ids = empty(batch, pixels, dtype=torch.int32)
-    barycentric, depth = (empty(batch, n * pixels, dtype=torch.float32) for n in (3, 1))
+    batch, pixels = points.shape[0], width * height
+    # One loan: ids, barycentrics and depth of all pictures.
+    each = batch * pixels
+    ids, barycentric, depth = empty(5 * each, dtype=torch.float32).split([each, 3 * each, each])
+    ids = ids.view(torch.int32)
+    outputs = [(part.numpy(), part.numel() // max(1, batch)) for part in (ids, barycentric, depth)]
     workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)
-    share = max(1, workers // batch) if batch else 1
-    strips, rows = _cut(size, share)
-    row = in_row(width) * BLOCK
-    together = forking(workers) if batch == 1 else None
-    triangles, jobs = faces.numpy().reshape(-1), []
-    for n, each in enumerate(points.numpy()):
-        view = each, triangles, width, height, rows, cull, perspective, near
-        outputs = ids[n].numpy(), barycentric[n].numpy(), depth[n].numpy()
-        if together is not None:
-            scratch = empty(share, rows * row, dtype=torch.float32).numpy()
-            together.late(fill_together(together.crew(), 0, strips, scratch, *prepare(*view), *view[1:], *outputs))
-        elif share == 1:
-            jobs.append(partial(_whole, strips, rows * row, view, outputs))
-        else:
-            lists = prepare(*view)
-            fixed = rows * row, lists, view[1:], outputs
-            jobs += [partial(_some, strip, strip + 1, *fixed) for strip in range(strips)]
-    run(jobs, workers)
+    corners, triangles = points.numpy(), faces.reshape(-1)
+
+    def one(n: int, workers: int) -> None:
+        strips, rows = _cut(size, workers)
+        view = corners[n], triangles, width, height, rows, cull, perspective, near
+        scratch = empty(workers, rows * in_row(width) * BLOCK, dtype=torch.float32).numpy()
+        into = [part[n * each : (n + 1) * each] for part, each in outputs]
+        share(fill_together, workers, np.zeros(2, np.int64), strips, scratch, *prepare(*view), *view[1:], *into)
+
+    if batch < workers:
+        for n in range(batch):
+            one(n, workers)
+    else:
+        run([partial(one, n, 1) for n in range(batch)], workers)
     planes = barycentric.view(batch, 3, height, width)
-    return Fragments(ids.view(batch, height, width), planes.movedim(1, -1), depth.view(batch, height, width))
+    return Fragments(ids.view(batch, height, width), planes.permute(0, 2, 3, 1), depth.view(batch, height, width))
 
 
-def _cut(size: tuple[int, int], share: int) -> tuple[int, int]:
+def _cut(size: tuple[int, int], threads: int) -> tuple[int, int]:
     """How many strips a picture has, and how many rows a strip: threads take the next one when they are ready."""
     width, height = size
     most = max(1, _MOST_SCRATCH // (in_row(width) * BLOCK))
-    strips = max(-(-height // most), min(height, 0 if share == 1 else _STRIPS * share))
+    strips = max(-(-height // most), min(height, 0 if threads == 1 else _STRIPS * threads))
     rows = -(-height // strips)
     return -(-height // rows), rows
-
-
-def _whole(strips: int, room: int, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    _some(0, strips, room, prepare(*view), view[1:], outputs)
-
-
-def _some(
-    first: int, last: int, room: int, lists: tuple, view: tuple, outputs: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> None:
-    fill_together(ALONE, first, last, empty(1, room, dtype=torch.float32).numpy(), *lists, *view, *outputs)
 
 
 def gather(

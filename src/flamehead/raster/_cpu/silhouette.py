@@ -9,23 +9,32 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.lanes import fetch
 from flamehead.raster._grid import HALF, SUBPIXEL
 
 __all__ = ["cross", "nearest", "silhouettes"]
 
+_AHEAD = 3
+"""Lines whose pixels are asked for before they are read."""
+
 
 @compiled(nogil=True)
-def silhouettes(points, vertices, neighbours, half_edges, starts, faces, perspective, height, width):
-    """The silhouettes of one picture.
+def silhouettes(points, vertices, neighbours, half_edges, starts, faces, perspective, height, width, corners, sides,
+                chosen, inside, before):  # fmt: skip
+    """Find the silhouettes of one picture; returns how many there are.
 
-    Returns:
-        (V, 2) corners on the grid; (F) sides of faces; (N) edges; (N) on which side of them their faces lie;
-        (N + 1) how many lines are crossed at most by the edges before each.
+    Args:
+        points: (V, 3); the rest up to `width` is the mesh, see `Edges`, and the picture.
+        corners: (V, 2), set to the corners on the grid.
+        sides: (F,), set to the sides of faces.
+        chosen: (E,), whose first rows are set to the edges.
+        inside: (E,), to on which side of them their faces lie.
+        before: (E + 1,), to how many lines are crossed at most by the edges before each, and by all of them.
     """
-    corners, sides = _corners(points), _sides(points, faces, perspective)
-    chosen, inside, before = _silhouettes(points, corners, vertices, neighbours, half_edges, starts, faces, sides,
-                                          perspective, height, width)  # fmt: skip
-    return corners, sides, chosen, inside, before
+    _corners(points, corners)
+    _sides(points, faces, perspective, sides)
+    return _silhouettes(points, corners, vertices, neighbours, half_edges, starts, faces, sides, perspective, height,
+                        width, chosen, inside, before)  # fmt: skip
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -61,6 +70,11 @@ def cross(begin, end, points, corners, sides, chosen, inside, vertices, half_edg
             for line in range(first, last + 1):
                 place = (line * SUBPIXEL + level) * rate
                 where = base + (line * SUBPIXEL + level) * slope / SUBPIXEL
+                # Pixels along an edge are far from one another in memory.
+                ahead = np.int64(min(max(where + _AHEAD * slope, 0.0), pixels - 1.0))
+                ahead = (line + _AHEAD) * width + ahead if axis == 0 else ahead * width + line + _AHEAD
+                fetch(face_ids, np.uint64(ahead))
+                fetch(depth, np.uint64(ahead))
                 # A centre on the edge belongs to the surface on the right, or below where the edge is level.
                 cell = np.ceil(where) - 1.0 if axis == 0 or along <= 0.0 else np.floor(where)
                 if not 0.0 <= cell <= pixels - 2.0:
@@ -95,19 +109,16 @@ def cross(begin, end, points, corners, sides, chosen, inside, vertices, half_edg
 
 
 @compiled(nogil=True)
-def _corners(points):
+def _corners(points, corners):
     """Corners on the rasterizer's grid."""
-    corners = np.empty((points.shape[0], 2))
     for n in range(points.shape[0]):
         corners[n, 0] = np.floor(np.float64(points[n, 0]) * SUBPIXEL + 0.5)
         corners[n, 1] = np.floor(np.float64(points[n, 1]) * SUBPIXEL + 0.5)
-    return corners
 
 
 @compiled(nogil=True)
-def _sides(points, faces, perspective):
+def _sides(points, faces, perspective, sides):
     """-1 for faces that show their front, 1 for their back, 0 for those that are not drawn; signs survive snapping."""
-    sides = np.empty(faces.shape[0], np.int8)
     for face in range(faces.shape[0]):
         i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
         x, y = np.float64(points[i, 0]), np.float64(points[i, 1])
@@ -118,15 +129,13 @@ def _sides(points, faces, perspective):
             area = 0.0 if z0 <= 0.0 and z1 <= 0.0 and z2 <= 0.0 else area * np.sign(z0) * np.sign(z1) * np.sign(z2)
         known = np.isfinite(area) and np.isfinite(z0 + z1 + z2)
         sides[face] = 0 if not known or area == 0.0 else (1 if area > 0.0 else -1)
-    return sides
 
 
 @compiled(nogil=True)
-def _silhouettes(points, corners, vertices, neighbours, half_edges, starts, faces, sides, perspective, height, width):
+def _silhouettes(points, corners, vertices, neighbours, half_edges, starts, faces, sides, perspective, height, width,
+                 chosen, inside, before):  # fmt: skip
     """Edges with faces on one side only, that side seen from the first vertex to the second, and sums of lines."""
-    chosen, inside = np.empty(vertices.shape[0], np.int32), np.empty(vertices.shape[0], np.int8)
-    before = np.zeros(vertices.shape[0] + 1, np.int64)
-    found = 0
+    before[0] = found = 0
     for edge in range(vertices.shape[0]):
         one, other = neighbours[edge, 0], neighbours[edge, 1]
         if one >= 0 and sides[one] == sides[other]:
@@ -150,7 +159,7 @@ def _silhouettes(points, corners, vertices, neighbours, half_edges, starts, face
         if lines > 0:
             chosen[found], inside[found], before[found + 1] = edge, side, before[found] + lines
             found += 1
-    return chosen[:found], inside[:found], before[: found + 1]
+    return found
 
 
 @compiled(inline="always")
@@ -255,10 +264,11 @@ def _across(half, faces, sides, half_edges, starts, face_edges):
 
 
 @compiled(nogil=True)
-def nearest(numbers, values, depths, firsts, counts):
+def nearest(numbers, values, depths, before, counts):
     """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses.
 
-    Rows come in parts: `counts[n, 0]` of them from `firsts[n]` on. Returns the numbers and values that are kept.
+    Rows come in parts: `counts[n, 0]` of them from `before[n]` on. Those that are kept move to the first rows, in their
+    order; returns how many they are.
     """
     total, size = counts[:, 0].sum(), 16
     while size < 2 * total:
@@ -266,7 +276,7 @@ def nearest(numbers, values, depths, firsts, counts):
     mask, table, slots = np.uint64(size - 1), np.full(size, -1, np.int32), np.empty(total, np.uint32)
     place = 0
     for part in range(counts.shape[0]):
-        for n in range(firsts[part], firsts[part] + counts[part, 0]):
+        for n in range(before[part], before[part] + counts[part, 0]):
             # Knuth's multiplicative hash of pixel and axis.
             slot = np.uint64(2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * np.uint64(2654435761) & mask
             while table[slot] >= 0 and (
@@ -277,15 +287,14 @@ def nearest(numbers, values, depths, firsts, counts):
                 table[slot] = n
             slots[place] = slot
             place += 1
-    kept_numbers, kept_values = np.empty((total, 5), np.int32), np.empty((total, 4))
     place = kept = 0
     for part in range(counts.shape[0]):
-        for n in range(firsts[part], firsts[part] + counts[part, 0]):
+        for n in range(before[part], before[part] + counts[part, 0]):
             if table[slots[place]] == n:
                 for column in range(5):
-                    kept_numbers[kept, column] = numbers[n, column]
+                    numbers[kept, column] = numbers[n, column]
                 for column in range(4):
-                    kept_values[kept, column] = values[n, column]
+                    values[kept, column] = values[n, column]
                 kept += 1
             place += 1
-    return kept_numbers[:kept], kept_values[:kept]
+    return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,10 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu import blocks
 from flamehead.raster._cpu.lanes import FEW
 from flamehead.raster._jobs import Job
+from flamehead.raster._pixels import Pixels
 from flamehead.raster._threads import ranges, run, threads_for
 
-__all__ = ["UNITS", "Plan", "Seen", "bands_for", "interpolate", "plan", "work"]
+__all__ = ["UNITS", "Seen", "bands_for", "interpolate", "seconds", "work"]
 
 UNITS = 16
 """Bands in all pictures of a batch together, at most; a larger batch has one for each picture."""
@@ -26,19 +27,25 @@ _BAND = 1 << 16
 """Pixels in a band, at least."""
 
 _SECONDS = 3e-9
-"""What three channels of a pixel cost on one core, roughly; it only decides how many threads a job is worth."""
+"""What three channels of a pixel cost on one core, roughly."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What `interpolate` noticed on its way."""
+    """What was noticed while pictures were painted."""
 
     faces: Bool[np.ndarray, "B F"]
     """Which are seen in every picture."""
-    counts: Int[np.ndarray, "N 1"]
-    """On how many pixels, in parts of the pictures."""
-    places: list[tuple[np.ndarray, np.ndarray, np.ndarray] | None] = field(default_factory=list)
-    """What `blocks.arrange` makes of every picture, where somebody had time for it."""
+    counts: Int[np.ndarray, "B parts 1"]
+    """On how many pixels, in parts of every picture."""
+    places: list[blocks.Places | None]
+    """Of the faces of every picture, where somebody had time to find them."""
+
+    @staticmethod
+    def of(pictures: int, faces: int, parts: int) -> Seen:
+        """Nothing yet."""
+        counts = np.zeros((pictures, parts, 1), dtype=np.int64)
+        return Seen(np.zeros((pictures, faces), dtype=np.bool_), counts, [None] * pictures)
 
     @property
     def pixels(self) -> int:
@@ -49,88 +56,56 @@ class Seen:
         self, n: int, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Faces and boxes of a picture, and the work before each."""
-        found = self.places[n] if self.places else None
-        return found or blocks.arrange(self.faces[n], width, height, perspective, points, faces)
-
-    def arrange_early(
-        self, width: int, height: int, perspective: bool, points: np.ndarray, faces: np.ndarray
-    ) -> list[Job]:
-        """Jobs that fill `places`, for points of every picture."""
-        self.places[:] = [None] * len(self.faces)
-
-        def one(n: int) -> None:
-            self.places[n] = blocks.arrange(self.faces[n], width, height, perspective, points[n], faces)
-
-        return [partial(one, n) for n in range(len(self.faces))]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What there is to do for `interpolate`, for callers that have other work to share among the same threads."""
-
-    out: Float[Tensor, "B P C"]
-    """The values, when the jobs are done."""
-    seen: Seen | None
-    """The same; None where nobody notices anything."""
-    jobs: list[list[Job]]
-    """Of every picture."""
-    workers: int
-    """Threads that they are worth."""
+        if (found := self.places[n]) is None:
+            found = blocks.Places.of(len(faces))
+            found.used[0] = blocks.arrange(self.faces[n], width, height, perspective, points, faces, *found[:3])
+        count = int(found.used[0])
+        return found.chosen[:count], found.boxes[:count], found.before[: count + 1]
 
 
 def interpolate(
     attributes: Float[Tensor, "A V C"],
-    faces: Int[Tensor, "F 3"],
-    face_ids: Int[Tensor, "B P"],
-    barycentric: Float[Tensor, "B 3 P"],
+    faces: Int[np.ndarray, "F 3"],
+    pixels: Pixels,
     *,
     threads: int | None,
 ) -> tuple[Float[Tensor, "B P C"], Seen | None]:
     """Values at pixels; `A` is `B`, or 1 where all pictures share their values; everything contiguous."""
-    planned = plan(attributes, faces, face_ids, barycentric, threads=threads)
-    run([job for jobs in planned.jobs for job in jobs], planned.workers)
-    return planned.out, planned.seen
-
-
-def plan(
-    attributes: Float[Tensor, "A V C"],
-    faces: Int[Tensor, "F 3"],
-    face_ids: Int[Tensor, "B P"],
-    barycentric: Float[Tensor, "B 3 P"],
-    *,
-    threads: int | None,
-) -> Plan:
-    """See `interpolate`."""
-    size, pixels = face_ids.shape
-    out = empty(size, pixels, attributes.shape[2], dtype=attributes.dtype)
-    workers = threads_for(work(out) * _SECONDS, threads)
-    values, *arrays = (x.detach().numpy() for x in (attributes, faces, face_ids, barycentric, out))
-    if attributes.shape[2] == 3 and out.dtype == torch.float32 and pixels >= FEW:
+    size, height, width = pixels.ids.shape
+    out = empty(size, height * width, attributes.shape[2], dtype=attributes.dtype)
+    workers, values = threads_for(seconds(out), threads), attributes.detach().numpy()
+    arrays = faces, pixels.ids.reshape(size, height * width), pixels.planes, out.numpy()
+    if attributes.shape[2] == 3 and out.dtype == torch.float32 and height * width >= FEW:
         jobs, seen = _by_blocks(values, *arrays, workers=workers)
-        return Plan(out, seen, jobs, workers)
-    bands, parts = bands_for(size, pixels), -(-workers // max(1, size))
-    jobs = [ranges(_spread, bands, parts, n * bands, bands, values, *arrays) for n in range(size)]
-    return Plan(out, None, jobs, workers)
+        run(jobs, workers)
+        return out, seen
+    bands, parts = bands_for(size, height * width), -(-workers // max(1, size))
+    run([job for n in range(size) for job in ranges(_spread, bands, parts, n * bands, bands, values, *arrays)], workers)
+    return out, None
 
 
 def _by_blocks(
-    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, barycentric: np.ndarray, out: np.ndarray, *, workers: int
-) -> tuple[list[list[Job]], Seen]:
+    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, planes: np.ndarray, out: np.ndarray, *, workers: int
+) -> tuple[list[Job], Seen]:
     size, pixels = ids.shape
     parts = max(1, min(-(-2 * workers // max(1, size)), pixels // FEW)) if workers > 1 else 1
-    seen = Seen(np.zeros((size, len(faces)), dtype=np.bool_), np.zeros((size * parts, 1), dtype=np.int64))
-    jobs: list[list[Job]] = [[] for _ in range(size)]
+    seen, jobs = Seen.of(size, len(faces), parts), []
     for n in range(size):
-        arrays = values[n if len(values) > 1 else 0], faces, ids[n], barycentric[n].reshape(-1), out[n].reshape(-1)
+        arrays = values[n if len(values) > 1 else 0], faces, ids[n], planes[n], out[n].reshape(-1)
         for part in range(parts):
             ends = pixels * part // parts, pixels * (part + 1) // parts
-            jobs[n].append(partial(blocks.paint, *ends, *arrays, seen.faces[n], seen.counts[n * parts + part]))
+            jobs.append(partial(blocks.paint, *ends, *arrays, seen.faces[n], seen.counts[n, part]))
     return jobs, seen
 
 
 def bands_for(size: int, pixels: int) -> int:
     """In how many bands a picture is cut, by the size of the job alone."""
     return max(1, min(pixels // _BAND, UNITS // size)) if size else 1
+
+
+def seconds(values: Tensor) -> float:
+    """What such values cost on one core, roughly; it only decides how many threads a job is worth."""
+    return work(values) * _SECONDS
 
 
 def work(values: Tensor) -> int:
@@ -140,9 +115,10 @@ def work(values: Tensor) -> int:
 
 
 @compiled(nogil=True)
-def _spread(first, last, before, bands, attributes, faces, face_ids, barycentric, out):
+def _spread(first, last, before, bands, attributes, faces, face_ids, planes, out):
     """Bands `first` to `last` after so many of the pictures before, three channels at a time."""
     pixels, channels = out.shape[1], out.shape[2]
+    barycentric = planes.reshape(planes.shape[0], 3, pixels)
     for unit in range(before + first, before + last):
         item, band = unit // bands, unit % bands
         start, stop = pixels * band // bands, pixels * (band + 1) // bands
