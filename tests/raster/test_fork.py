@@ -133,12 +133,13 @@ torch.set_num_threads(2)
 from flamehead.raster._cpu.fill import fill_together
 from flamehead.raster._cpu.gradients import collect_together
 from flamehead.raster._cpu.pairs import begin_together, walk_together
-from flamehead.render._cpu.deferred import paint_together, visit_together
+from flamehead.render._cpu import stages
 from flamehead import raster, render
 raster.warmup()
 render.warmup()
 kernels = fill_together, begin_together, walk_together, collect_together
-assert all(each.signatures for each in (*kernels, paint_together, visit_together))
+drawn = [getattr(stages, name) for name in stages.__all__ if name.endswith("_together")]
+assert len(drawn) == 5 and all(each.signatures for each in (*kernels, *drawn))
 from flamehead.raster import paint, rasterize
 before = [len(each.signatures) for each in kernels]
 points = (100 * torch.rand(300, 3) + 1).requires_grad_()

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from flamehead.raster._cpu import fork as door
 from flamehead.raster._team import Team, team
-from flamehead.raster._threads import patience, run
-from flamehead.render import Texture, _deferred, build_pyramid, constant_light, decode_srgb, draw, to_screen
-from flamehead.render._packed import Packing, double_up, unpack_texels
+from flamehead.raster._threads import patience
+from flamehead.render import Texture, build_pyramid, constant_light, decode_srgb, draw, to_screen
+from flamehead.render._cpu import stages
+from flamehead.render._cpu.texels import RUN, unpack
+from flamehead.render._packed import Packing, Unpacking, double_up, halve_on
 from flamehead.render._regions import Regions
 from flamehead.render._screen import place
 from flamehead.render._split import split
@@ -124,30 +127,35 @@ def test_a_texture_with_holes_harms_only_what_shows_them(bust, front, light):
     assert drawn.isfinite().float().mean() > 0.9
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 16), (7, 5), (1, 9)])
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (64, 32), (40, 24), (7, 5), (1, 9)])
 @pytest.mark.parametrize("decode", [False, True])
 def test_packed_texels_are_those_of_the_pyramid(height, width, decode):
     image = 1.4 * noise(height, width, 3) - 0.2
     leaf = image.double().requires_grad_()
     wanted = build_pyramid(decode_srgb(leaf) if decode else leaf).texels
-    packing = Packing.of(image, decode=decode)
-    run(packing.jobs, packing.workers)
-    texels, sizes = packing.texels, packing.sizes
-    torch.testing.assert_close(texels.reshape(-1, 4)[:, :3], wanted.float(), atol=1e-6, rtol=2e-6)
+    packing, room = Packing.of(image, decode=decode), np.zeros(RUN, dtype=np.float32)
+    for tile in range(-(-height // stages.TILE)):
+        stages.pack_tile(tile, room, packing)
+    stages.halve_all(packing)
+    halve_on(packing.texels, packing.sizes)
+    texels, sizes = torch.from_numpy(packing.texels).reshape(-1, 4), packing.sizes
+    torch.testing.assert_close(texels[:, :3], wanted.float(), atol=1e-6, rtol=2e-6)
     weight = noise(len(wanted), 4, seed=3)
     wanted = torch.autograd.grad((wanted * weight[:, :3]).sum(), leaf)[0].float()
     parts: list[Regions | None] = [None]
     if height % 2 == width % 2 == 0:
         # The full image in two regions, whose sum counts.
-        half = [Regions.whole(0.5 * weight.reshape(-1).numpy(), sizes) for _ in range(2)]
-        lows, highs = (np.concatenate([getattr(one, name) for one in half]) for name in ("lows", "highs"))
-        begins = np.concatenate([half[0].begins, half[1].begins + len(weight)])
-        texels = np.concatenate([one.texels for one in half])
-        parts.append(Regions(1, lows, highs, begins, half[0].layout, texels))
+        half = Regions.whole(0.5 * weight.reshape(-1).numpy(), sizes)
+        lows, highs = (np.concatenate([rows, rows]) for rows in (half.lows, half.highs))
+        begins = np.concatenate([half.begins, half.begins + len(weight)])
+        parts.append(replace(half, lows=lows, highs=highs, begins=begins, texels=np.tile(half.texels, 2)))
     for finest in parts:
-        gradient = weight.reshape(-1).clone()
+        gradient = weight.reshape(-1).clone().numpy()
         double_up(gradient, sizes)
-        found = unpack_texels(image, gradient, finest, decode=decode)
+        unpacking = Unpacking.of(packing, gradient, finest)
+        fixed = (getattr(unpacking, name) for name in Unpacking._fields if name != "height")
+        unpack(0, unpacking.height, *fixed, room, np.zeros(4 * RUN // 3, dtype=np.float32))
+        found = torch.from_numpy(unpacking.out).reshape(image.shape)
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=2e-6)
 
 
@@ -183,7 +191,7 @@ def test_split_passes_either_gradient():
 def test_crews_and_jobs_and_one_thread_give_the_same_bits(bust, front, light, monkeypatch):
     camera = replace(front, focal=4.0 * front.focal, center=4.0 * front.center, size=(384, 320))
     texture, results, served = flat_texture(bust, noise(96, 128, 3)), [], []
-    before, real, crew = torch.get_num_threads(), _deferred.forking, team()
+    before, real, crew = torch.get_num_threads(), door.forking, team()
 
     def fork(workers: int) -> Team | None:
         served.append(real(workers))
@@ -193,7 +201,7 @@ def test_crews_and_jobs_and_one_thread_give_the_same_bits(bust, front, light, mo
         # With three threads, everything goes as jobs.
         for threads, choose in ((1, fork), (2, fork), (3, lambda workers: None)):
             torch.set_num_threads(threads)
-            monkeypatch.setattr(_deferred, "forking", choose)
+            monkeypatch.setattr(door, "forking", choose)
             # Beside other tests the team is late, and would rest.
             with patience():
                 results.append(gradients(bust, camera, texture, light, torch.float32))

@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flamehead.errors import check_choice
-from flamehead.geometry.triangles import triangles_of
+from flamehead.geometry.triangles import is_list, triangles_of
 
 __all__ = ["vertex_normals"]
-
-_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def vertex_normals(
@@ -58,7 +56,7 @@ def vertex_normals(
 
 def _rows(faces: Tensor, count: int) -> np.ndarray | None:
     """Faces as the kernels read them, if they name rows that are there."""
-    if faces.device.type != "cpu" or faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype not in _WHOLE:
+    if faces.device.type != "cpu" or not is_list(faces):
         return None
     known = triangles_of(faces)
     return known.rows if known.names_only(count) else None

@@ -6,10 +6,11 @@ import weakref
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
-__all__ = ["Triangles", "triangles_of"]
+__all__ = ["Triangles", "is_list", "triangles_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,14 @@ class Triangles:
 
 _KNOWN: dict[int, tuple[weakref.ref[Tensor], Triangles]] = {}
 """By identity of the tensor; entries leave with it."""
+
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def is_list(faces: Tensor) -> bool:
+    """Whether it could be a list of triangles: whole numbers (F, 3)."""
+    return faces.ndim == 2 and faces.shape[1] == 3 and faces.dtype in _WHOLE
 
 
 def triangles_of(faces: Int[Tensor, "F 3"]) -> Triangles:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flamehead.errors import InputError
-from flamehead.geometry.triangles import Triangles, triangles_of
+from flamehead.geometry.triangles import Triangles, is_list, triangles_of
 from flamehead.raster._remember import extent, promised
 from flamehead.raster.fragments import Fragments
 
@@ -22,7 +22,7 @@ def check_faces(faces: Tensor) -> None:
         raise InputError(
             f"faces must be a tensor, got {type(faces).__name__}; make it one with torch.as_tensor(faces)."
         )
-    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype not in _WHOLE:
+    if not is_list(faces):
         raise InputError(f"faces must be whole numbers of shape (F, 3), got {faces.dtype} {tuple(faces.shape)}.")
 
 

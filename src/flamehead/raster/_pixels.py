@@ -30,17 +30,23 @@ class Pixels(NamedTuple):
         height, width = fragments.face_ids.shape[-2:]
         shape = -1, height, width
         ids, depth = plain(fragments.face_ids, torch.int32), plain(fragments.depth, torch.float32)
-        corners = fragments.barycentric.detach().to("cpu", torch.float32).reshape(*shape, 3).numpy()
+        corners = _on_cpu(fragments.barycentric, torch.float32).numpy().reshape(*shape, 3)
         planes = np.ascontiguousarray(corners.transpose(0, 3, 1, 2)).reshape(-1, 3 * height * width)
         return Pixels(ids.reshape(shape), planes, depth.reshape(shape))
 
 
 def points_of(points: Float[Tensor, "*#batch V 3"], pictures: int) -> Float[np.ndarray, "B V 3"]:
     """Points for every picture, float32."""
-    corners = points.detach().to("cpu", torch.float32).contiguous().reshape(-1, *points.shape[-2:])
+    corners = _on_cpu(points, torch.float32).contiguous().reshape(-1, *points.shape[-2:])
     return corners.expand(pictures, -1, -1).numpy()
 
 
 def plain(values: Tensor, dtype: torch.dtype) -> np.ndarray:
     """Contiguous, of the kind that is wanted; a view where it is so already."""
-    return values.detach().to("cpu", dtype).contiguous().numpy()
+    return _on_cpu(values, dtype).contiguous().numpy()
+
+
+def _on_cpu(values: Tensor, dtype: torch.dtype) -> Tensor:
+    # To ask takes less than to convert nothing.
+    values = values.detach()
+    return values if values.dtype == dtype and values.device.type == "cpu" else values.to("cpu", dtype)

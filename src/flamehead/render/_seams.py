@@ -15,7 +15,7 @@ from flamehead.geometry.triangles import Triangles, triangles_of
 from flamehead.raster._remember import remembered
 from flamehead.render.texture import check_same_faces
 
-__all__ = ["CutMesh", "cut_mesh"]
+__all__ = ["CutMesh", "cut_mesh", "cut_triangles"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,14 @@ def cut_mesh(faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"]) -> CutMesh
             known.clear()
             known[id(uv_faces)] = weakref.ref(uv_faces), uv_faces._version, found
         return found
-    known, corners = _CUT.setdefault(triangles_of(faces), weakref.WeakKeyDictionary()), triangles_of(uv_faces)
-    if (found := known.get(corners)) is None:
-        found = known[corners] = _cut(faces, uv_faces)
+    return cut_triangles(triangles_of(faces), triangles_of(uv_faces))
+
+
+def cut_triangles(faces: Triangles, uv_faces: Triangles) -> CutMesh:
+    """The same for faces of as many triangles as kernels read them."""
+    known = _CUT.setdefault(faces, weakref.WeakKeyDictionary())
+    if (found := known.get(uv_faces)) is None:
+        found = known[uv_faces] = _cut(torch.from_numpy(faces.rows), torch.from_numpy(uv_faces.rows))
     return found
 
 

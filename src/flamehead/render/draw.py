@@ -13,8 +13,9 @@ from flamehead.data import Camera
 from flamehead.errors import InputError, check_choice
 from flamehead.geometry.normals import vertex_normals
 from flamehead.raster import Fragments, antialias, interpolate, rasterize
+from flamehead.raster._checks import check_faces
 from flamehead.render._deferred import paint
-from flamehead.render._screen import place
+from flamehead.render._screen import place, place_with_normals
 from flamehead.render._seams import cut_mesh
 from flamehead.render._split import split
 from flamehead.render.harmonics import harmonic_light
@@ -77,11 +78,14 @@ def draw(
     check_choice("encoding", encoding, get_args(Encoding))
     check_choice("shading", shading, ("pixel", "vertex"))
     _check_kinds(vertices, albedo)
-    points = place(vertices, camera)
+    check_faces(faces)
+    points, normals = (place(vertices, camera), None) if light is None else place_with_normals(vertices, faces, camera)
     _check_given(points, camera, light, background)
     perspective = not camera.orthographic
     fragments = rasterize(points, faces, camera.size, cull=cull, perspective=perspective)
-    light_of = None if light is None else (vertex_normals(vertices, faces, backend="numba"), light, shading)
+    light_of = None
+    if light is not None:
+        light_of = vertex_normals(vertices, faces, backend="numba") if normals is None else normals, light, shading
     how = points, faces, fragments, perspective
     if isinstance(albedo, Texture):
         albedo.check_rows()

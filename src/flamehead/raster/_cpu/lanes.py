@@ -40,6 +40,7 @@ __all__ = [
     "store",
     "store_three",
     "take",
+    "take_eights",
     "take_rows",
     "times_plus",
     "total",
@@ -216,6 +217,31 @@ def take_rows(_context, table, rows):
         return context.make_tuple(builder, made.return_type, columns)
 
     return types.UniTuple(DOUBLES, 4)(table, INTS), generate
+
+
+@_intrinsic
+def take_eights(_context, table, starts):
+    """`table[starts[k] + c]` for c = 0 to 7."""
+
+    def generate(context, builder, made, arguments):
+        start = cgutils.create_struct_proxy(made.args[0])(context, builder, value=arguments[0]).data
+        values = []
+        for lane in range(FEW):
+            place = builder.gep(start, [_row(builder, arguments[1], lane)])
+            values.append(builder.load(builder.bitcast(place, _FLOATS.as_pointer()), align=4))
+        # A matrix is turned by halves: those of two neighbours, of two pairs, of two quarters.
+        for step in (1, 2, 4):
+            lower = [n if not n & step else FEW + n - step for n in range(FEW)]
+            turned = list(values)
+            for row in range(FEW):
+                if not row & step:
+                    one, two = values[row], values[row + step]
+                    turned[row] = builder.shuffle_vector(one, two, _numbers(lower))
+                    turned[row + step] = builder.shuffle_vector(one, two, _numbers([n + step for n in lower]))
+            values = turned
+        return context.make_tuple(builder, made.return_type, values)
+
+    return types.UniTuple(FLOATS, FEW)(table, INTS), generate
 
 
 def _row(builder: Any, rows: Any, lane: int) -> Any:

@@ -8,7 +8,7 @@ walk along the silhouettes. Whoever ends a kind of work goes on with what had to
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from flamehead.raster._silhouette import STEPS, TOLERANCE, Pairs
 from flamehead.raster._threads import run, threads_for
 from flamehead.raster.edges import Edges
 
-__all__ = ["SECONDS", "Painting", "find_pairs", "search"]
+__all__ = ["BAND", "SECONDS", "Painting", "Search", "all_done", "choose", "find_pairs", "search", "walk_part"]
 
 SECONDS = 0.5e-3
 """What one picture costs on one core, roughly; it only decides how many threads a job is worth."""
@@ -36,7 +36,7 @@ _BAND = 1 << 13
 _PARTS = 4
 """Parts in which silhouettes are walked, for every thread."""
 
-_CHOOSER, _CHOSEN, _BAND_NEXT, _BANDS_DONE, _PART_NEXT, _DONE, _COUNTERS = range(7)
+_CHOOSER, _CHOSEN, BAND, _BANDS_DONE, _PART_NEXT, _DONE, _COUNTERS = range(7)
 """Tickets: who chooses silhouettes, and whether it has; bands and parts, those that have ended, and all of both."""
 
 
@@ -103,27 +103,64 @@ def search(
     painting: Painting | None = None,
 ) -> tuple[Pairs, Float[np.ndarray, "N 3"]]:
     """The pairs of one picture, and by how much their pixels differed before they were blended, where it is painted."""
-    e, own = edges, painting or _nothing()
-    parts = 1 if workers == 1 else _PARTS * workers
-    counters, found, kept = np.zeros(_COUNTERS, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
-    scratch = (
-        np.empty((len(points), 2)), np.empty(len(e.faces), np.int8), np.empty(len(e.vertices), np.int32),
-        np.empty(len(e.vertices), np.int8), np.empty(len(e.vertices) + 1, np.int64), found,
-    )  # fmt: skip
-    mesh = e.vertices, e.sides, e.half_edges, e.starts, e.face_edges, e.faces
-    picture = points, *mesh, perspective, face_ids, *scratch, *own[:-1], *own.places
-    share(begin_together, workers, counters, *picture)
-    # One loan: pairs live as long as the picture's gradients.
-    lines = int(scratch[4][found[0]])
-    room = empty(9 * lines + 1, dtype=torch.float64).numpy()
-    crossings, depths, rest = room[: 4 * lines].reshape(lines, 4), room[4 * lines : 5 * lines], room[5 * lines :]
-    numbers = rest.view(np.int32)[: 5 * lines].reshape(lines, 5)
-    differences = rest.view(np.float32)[5 * lines : 8 * lines].reshape(lines, 3)
-    counts, firsts = np.zeros((parts, 1), np.int64), np.empty(parts, np.int64)
-    into = depth, numbers, crossings, depths, counts, firsts, kept, differences
-    share(walk_together, workers, counters, *picture, *into)
-    count = int(kept[0])
-    return Pairs(numbers[:count], crossings[:count]), differences[:count]
+    found, own = Search.of(points, face_ids, edges, perspective=perspective, workers=workers), painting or _nothing()
+    picture = *found.picture, *own[:-1], *own.places
+    share(begin_together, workers, found.counters, *picture)
+    pairs = found.room(depth, 3)
+    share(walk_together, workers, found.counters, *picture, *pairs)
+    return found.pairs(pairs)
+
+
+class Search(NamedTuple):
+    """What the two regions of work have in common, for one picture."""
+
+    counters: Int[np.ndarray, "6"]
+    picture: tuple[Any, ...]
+    """Arguments of kernels: points, mesh, projection, face ids, and what they find in the first region."""
+    parts: int
+
+    @staticmethod
+    def of(
+        points: Float[np.ndarray, "V 3"],
+        face_ids: Int[np.ndarray, "H W"],
+        edges: Edges,
+        *,
+        perspective: bool,
+        workers: int,
+    ) -> Search:
+        """Before the first region."""
+        e, count = edges, len(edges.vertices)
+        mesh = points, e.vertices, e.sides, e.half_edges, e.starts, e.face_edges, e.faces
+        lists = (
+            np.empty((len(points), 2)), np.empty(len(e.faces), np.int8), np.empty(count, np.int32),
+            np.empty(count, np.int8), np.empty(count + 1, np.int64), np.empty(1, np.int64),
+        )  # fmt: skip
+        parts = 1 if workers == 1 else _PARTS * workers
+        return Search(np.zeros(_COUNTERS, np.int64), (*mesh, perspective, face_ids, *lists), parts)
+
+    def idle(self) -> Search:
+        """Nobody wants silhouettes, and nobody need begin."""
+        *_, before, found = self.picture
+        before[0] = found[0] = 0
+        return self._replace(parts=0)
+
+    def room(self, depth: Float[np.ndarray, "H W"], channels: int) -> tuple[np.ndarray, ...]:
+        """After the first region: arguments of kernels for the second, from `depth` to `differences`."""
+        *_, before, found = self.picture
+        lines = int(before[found[0]])
+        # One loan: pairs live as long as the picture's gradients.
+        room = empty((5 + (6 + channels) // 2) * lines, dtype=torch.float64).numpy()
+        crossings, depths, rest = room[: 4 * lines].reshape(lines, 4), room[4 * lines : 5 * lines], room[5 * lines :]
+        numbers = rest.view(np.int32)[: 5 * lines].reshape(lines, 5)
+        differences = rest.view(np.float32)[5 * lines : (5 + channels) * lines].reshape(lines, channels)
+        counts, firsts = np.zeros((self.parts, 1), np.int64), np.empty(self.parts, np.int64)
+        return depth, numbers, crossings, depths, counts, firsts, np.zeros(1, np.int64), differences
+
+    def pairs(self, room: tuple[np.ndarray, ...]) -> tuple[Pairs, Float[np.ndarray, "N C"]]:
+        """After the second region."""
+        _, numbers, crossings, *_, kept, differences = room
+        count = int(kept[0])
+        return Pairs(numbers[:count], crossings[:count]), differences[:count]
 
 
 @compiled(nogil=True)
@@ -138,11 +175,7 @@ def begin_together(crew, counters, points, vertices, sides_of, half_edges, start
 
 @compiled(nogil=True)
 def _begin(counters, points, mesh, perspective, face_ids, lists, painting):
-    if ticket(counters, _CHOOSER) == 0:
-        corners, sides, chosen, inside, before, found = lists
-        height, width = face_ids.shape
-        found[0] = silhouettes(points, *mesh, perspective, height, width, corners, sides, chosen, inside, before)
-        ticket(counters, _CHOSEN)
+    if choose(counters, points, mesh, perspective, face_ids, lists):
         return
     while reached(counters, _CHOSEN) == 0 and _paint_band(counters, points, mesh[4], perspective, face_ids, painting):
         ticket(counters, _DONE)
@@ -153,7 +186,7 @@ def _paint_band(counters, points, faces, perspective, face_ids, painting):
     """Paint a band that nobody has painted yet; whether there was one. Faces are arranged after the last one."""
     values, barycentric, out, seen, covered, listed, boxes, work, used = painting
     (height, width), bands = face_ids.shape, covered.shape[0]
-    band = ticket(counters, _BAND_NEXT)
+    band = ticket(counters, BAND)
     if band >= bands:
         return False
     blocks = height * width // FEW
@@ -184,24 +217,48 @@ def walk_together(crew, counters, points, vertices, sides_of, half_edges, starts
 
 @compiled(nogil=True)
 def _walk(counters, points, mesh, perspective, face_ids, depth, lists, painting, pairs):
+    while _paint_band(counters, points, mesh[4], perspective, face_ids, painting):
+        _end(counters, painting, pairs)
+    while walk_part(counters, points, mesh, perspective, face_ids, depth, lists, pairs):
+        _end(counters, painting, pairs)
+
+
+@compiled(nogil=True)
+def walk_part(counters, points, mesh, perspective, face_ids, depth, lists, pairs):
+    """Walk along silhouettes that nobody has walked along yet; whether there were any."""
     vertices, half_edges, starts, face_edges, faces = mesh
     corners, sides, chosen, inside, before, found = lists
     numbers, crossings, depths, counts, firsts, _, _ = pairs
-    while _paint_band(counters, points, faces, perspective, face_ids, painting):
-        _end(counters, painting, pairs)
     parts, edges = counts.shape[0], found[0]
+    part = ticket(counters, _PART_NEXT)
+    if part >= parts:
+        return False
     lines = before[: edges + 1]
-    while True:
-        part = ticket(counters, _PART_NEXT)
-        if part >= parts:
-            return
-        first = np.searchsorted(lines, lines[edges] * part // parts)
-        last = np.searchsorted(lines, lines[edges] * (part + 1) // parts)
-        firsts[part], rows = lines[first], slice(lines[first], lines[last])
-        cross(first, last, points, corners, sides, chosen, inside, vertices, half_edges, starts, face_edges, faces,
-              face_ids, depth, perspective, TOLERANCE, STEPS, numbers[rows], crossings[rows], depths[rows],
-              counts[part])  # fmt: skip
-        _end(counters, painting, pairs)
+    first = np.searchsorted(lines, lines[edges] * part // parts)
+    last = np.searchsorted(lines, lines[edges] * (part + 1) // parts)
+    firsts[part], rows = lines[first], slice(lines[first], lines[last])
+    cross(first, last, points, corners, sides, chosen, inside, vertices, half_edges, starts, face_edges, faces,
+          face_ids, depth, perspective, TOLERANCE, STEPS, numbers[rows], crossings[rows], depths[rows],
+          counts[part])  # fmt: skip
+    return True
+
+
+@compiled(nogil=True)
+def all_done(counters, units):
+    """Count one unit of work of the second region; whether it was the last of so many."""
+    return ticket(counters, _DONE) == units - 1
+
+
+@compiled(nogil=True)
+def choose(counters, points, mesh, perspective, face_ids, lists):
+    """Choose silhouettes, if nobody has begun to; whether nobody had."""
+    if ticket(counters, _CHOOSER) != 0:
+        return False
+    corners, sides, chosen, inside, before, found = lists
+    height, width = face_ids.shape
+    found[0] = silhouettes(points, *mesh, perspective, height, width, corners, sides, chosen, inside, before)
+    ticket(counters, _CHOSEN)
+    return True
 
 
 @compiled(nogil=True)
@@ -209,7 +266,7 @@ def _end(counters, painting, pairs):
     """When all bands and parts have ended, keep the nearest pair wherever several are the same, and blend."""
     numbers, crossings, depths, counts, firsts, kept, differences = pairs
     out, bands = painting[2], painting[4].shape[0]
-    if ticket(counters, _DONE) < counts.shape[0] + bands - 1:
+    if not all_done(counters, counts.shape[0] + bands):
         return
     count = kept[0] = nearest(numbers, crossings, depths, firsts, counts)
     if bands > 0:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
-from flamehead.raster._cpu.fork import fork, ticket
 from flamehead.raster._cpu.lanes import FEW, load, load_three, store, store_three
 from flamehead.render._cpu.blocks import (
     GX,
     HIGH,
     LOW,
     SEEN,
-    SIZE,
     TOTAL,
     VALID,
     G,
@@ -33,7 +31,7 @@ from flamehead.render._cpu.blocks import (
 from flamehead.render._cpu.faces import ROW
 from flamehead.render._cpu.vectors import peek
 
-__all__ = ["paint_together", "visit_together"]
+__all__ = ["paint", "paint_backward"]
 
 # No memory is taken here: it comes from the caller, and so nobody has to count who uses it, which in loops of this kind
 # takes most of the time. Products are not fused into sums: which ones LLVM chooses differs between copies of a kernel,
@@ -88,13 +86,15 @@ def paint(first, last, ids, planes, depth, perspective, faces, table, steps, sca
 
 @compiled(**_FAST)
 def paint_backward(first, last, width, ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels,
-                   starts, size, g_image, to_texels, spots, g_texels, place, seen, rows, count, sums, s):  # fmt: skip
+                   starts, size, g_image, slots, changed, to_texels, spots, g_texels, place, seen, rows, count, sums,
+                   s):  # fmt: skip
     """Gradients of the rows `first` to `last - 1` of a picture of at least `N` pixels.
 
     Args:
         first, last, width: Which rows of the picture, and how long they are.
         ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size: See `paint`.
         g_image: Gradient of the colours, flat.
+        slots, changed: Blocks of these rows whose gradient is another, see `outlines.change`.
         to_texels: Whether gradients of texels are wanted.
         spots, g_texels: What `starts` is for `texels`; added to.
         place: -1 for every face, and so it is left; the row of a face in between.
@@ -121,7 +121,11 @@ def paint_backward(first, last, width, ids, planes, depth, perspective, faces, t
                     rows[ROW * n_faces : ROW * (n_faces + 1)] = _ZERO
                     n_faces += 1
             look(s, shown, texels, starts, size, True)
-            _take_gradient(s, n, g_image)
+            slot = np.int64(peek(slots, (y - first) * ((width + N - 1) // N) + x // N))
+            if slot < 0:
+                _take_gradient(s, np.uint64(3) * n, g_image)
+            else:
+                _take_gradient(s, np.uint64(3 * N * slot), changed)
             light_backward(s, 0, scaled, encode)
             light_backward(s, 1, scaled, encode)
             light_backward(s, 2, scaled, encode)
@@ -141,11 +145,11 @@ def paint_backward(first, last, width, ids, planes, depth, perspective, faces, t
 
 
 @compiled(inline="always")
-def _take_gradient(s, at, g_image):
-    """Of the colours; zeros where nothing is looked up, and for what is about to be summed."""
+def _take_gradient(s, at, gradient):
+    """Of the colours, from a place on; zeros where nothing is looked up, and for what is about to be summed."""
     for part in range(N // FEW):
         to = np.uint64(FEW * part)
-        red, green, blue = load_three(g_image, np.uint64(3) * (at + to))
+        red, green, blue = load_three(gradient, at + np.uint64(3) * to)
         store(s, np.uint64(G) + to, red)
         store(s, np.uint64(G + N) + to, green)
         store(s, np.uint64(G + 2 * N) + to, blue)
@@ -155,67 +159,3 @@ def _take_gradient(s, at, g_image):
             s[G + c * N + lane] = g if s[VALID + lane] > _ZERO else _ZERO
     for row in range(GX, GX + 5 * N):
         s[row] = _ZERO
-
-
-@compiled(nogil=True)
-def paint_together(crew, threads, ends, common, image, alpha, extents):
-    """`paint` for bands between `ends` by a crew; `common` is what all of them share. Returns what `fork` does."""
-    return fork(crew, _paint_bands, (np.zeros(2, np.int64), threads, ends, common, image, alpha, extents))
-
-
-@compiled(nogil=True)
-def _paint_bands(counters, threads, ends, common, image, alpha, extents):
-    ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size = common
-    room = np.empty(SIZE, np.float32)
-    if ticket(counters, 1) >= threads:
-        return
-    while True:
-        band = ticket(counters, 0)
-        if band >= extents.shape[0]:
-            return
-        room[:] = _ZERO
-        paint(ends[band], ends[band + 1], ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels,
-              starts, size, image, alpha, extents[band], room)  # fmt: skip
-
-
-@compiled(nogil=True)
-def visit_together(crew, threads, first, last, bands, width, common, gradient, to_texels, regions, found):
-    """`paint_backward` by a crew, for the bands that share the regions `first` to `last - 1` of the texture.
-
-    Returns what `fork` does.
-
-    Args:
-        crew, threads: Who, and how many of them at most.
-        first, last: Which regions.
-        bands: First row of every band, and the end of the last one.
-        width, common, gradient, to_texels: See `paint_backward`; `common` goes from `ids` to `size`.
-        regions: How many bands share a region of the texture; `spots` of every region; where each begins and ends in
-            `g_texels`, which is set to zero there; and that.
-        found: `seen`, `rows`, `count` and `sums` of every band.
-    """
-    counters = np.zeros(2, np.int64)
-    counters[0] = first
-    return fork(
-        crew, _visit_regions, (counters, threads, last, bands, width, common, gradient, to_texels, regions, found)
-    )
-
-
-@compiled(nogil=True)
-def _visit_regions(counters, threads, last, bands, width, common, gradient, to_texels, regions, found):
-    ids, planes, depth, perspective, faces, table, steps, scaled, encode, texels, starts, size = common
-    parts, spots, ranges, g_texels = regions
-    seen, rows, counts, sums = found
-    room, place = np.empty(SIZE, np.float32), np.full(faces.shape[0] // 3, -1, np.int32)
-    if ticket(counters, 1) >= threads:
-        return
-    while True:
-        region = ticket(counters, 0)
-        if region >= last:
-            return
-        if to_texels:
-            g_texels[ranges[region, 0] : ranges[region, 1]] = _ZERO
-        for n in range(region * parts, min(region * parts + parts, bands.shape[0] - 1)):
-            room[:] = _ZERO
-            paint_backward(bands[n], bands[n + 1], width, ids, planes, depth, perspective, faces, table, steps, scaled,
-                           encode, texels, starts, size, gradient, to_texels, spots[region], g_texels, place, seen[n],
-                           rows[n], counts[n], sums[n], room)  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.chain import store_corners, three_of, to_corners
-from flamehead.raster._cpu.lanes import FEW, as_doubles, least, order, spread, take
+from flamehead.raster._cpu.lanes import FEW, as_doubles, least, order, spread, take, take_eights
 
 __all__ = ["ROW", "corners", "hand_out", "steps"]
 
@@ -49,15 +49,16 @@ def steps(first, last, points, faces, uv, uv_faces, perspective, width, height, 
 @compiled(nogil=True, error_model="numpy")
 def hand_out(seen, rows, faces, vertex_rows, uv_rows, table, points, perspective, by_vertex, by_uv):
     """Add the sums of faces to their corners: six columns for normal and position, two for texture coordinates."""
-    parts, count = np.empty(9 * FEW), seen.shape[0]
+    parts, count, flat, shown = np.empty(9 * FEW), seen.shape[0], rows.reshape(-1), table.reshape(-1)
     three, one, two = spread(np.int32(3)), spread(np.int32(1)), spread(np.int32(2))
     eight = spread(np.int32(8))
     for n in range(0, count, FEW):
         here = least(order() + spread(np.int32(n)), spread(np.int32(count - 1)))
         first, at = three * take(seen, here), spread(np.int32(ROW)) * here
         c0, c1, c2 = take(faces, first), take(faces, first + one), take(faces, first + two)
-        known = table, eight * c0, eight * c1, eight * c2
-        rises = _rise(rows, at, known), _rise(rows, at + eight, known), _rise(rows, at + eight + eight, known)
+        known = take_eights(shown, eight * c0), take_eights(shown, eight * c1), take_eights(shown, eight * c2)
+        sums = take_eights(flat, at), take_eights(flat, at + eight), take_eights(flat, at + eight + eight)
+        rises = _rise(sums[0], known), _rise(sums[1], known), _rise(sums[2], known)
         i, j, k = take(vertex_rows, c0), take(vertex_rows, c1), take(vertex_rows, c2)
         corners = three_of(points, three * i), three_of(points, three * j), three_of(points, three * k)
         store_corners(parts, to_corners(rises, corners, perspective))
@@ -74,13 +75,22 @@ def hand_out(seen, rows, faces, vertex_rows, uv_rows, table, points, perspective
 
 
 @compiled(inline="always")
-def _rise(rows, at, known):
-    """`S.(v_1 - v_0)`, `S.(v_2 - v_0)` and `T` of one corner of eight faces; rows of a table of values are known."""
-    table, first, second, third = known
-    one = two = spread(0.0)
-    for c in range(5):
-        step = spread(np.int32(c))
-        start, sums = as_doubles(take(table, first + step)), as_doubles(take(rows, at + step))
-        one = one + (as_doubles(take(table, second + step)) - start) * sums
-        two = two + (as_doubles(take(table, third + step)) - start) * sums
-    return one, two, as_doubles(take(rows, at + spread(np.int32(5))))
+def _rise(sums, known):
+    """`S.(v_1 - v_0)`, `S.(v_2 - v_0)` and `T` of one corner of eight faces, from its sums and the values at all."""
+    s0, s1, s2, s3, s4 = (
+        as_doubles(sums[0]), as_doubles(sums[1]), as_doubles(sums[2]), as_doubles(sums[3]), as_doubles(sums[4])
+    )  # fmt: skip
+    (a0, a1, a2, a3, a4), one, two = _first_five(known[0]), _first_five(known[1]), _first_five(known[2])
+    return (
+        (one[0] - a0) * s0 + (one[1] - a1) * s1 + (one[2] - a2) * s2 + (one[3] - a3) * s3 + (one[4] - a4) * s4,
+        (two[0] - a0) * s0 + (two[1] - a1) * s1 + (two[2] - a2) * s2 + (two[3] - a3) * s3 + (two[4] - a4) * s4,
+        as_doubles(sums[5]),
+    )
+
+
+@compiled(inline="always")
+def _first_five(values):
+    return (
+        as_doubles(values[0]), as_doubles(values[1]), as_doubles(values[2]), as_doubles(values[3]),
+        as_doubles(values[4]),
+    )  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from flamehead.geometry._cpu_normals import normals as find_normals
+from flamehead.geometry._cpu_normals import normals_backward
 from flamehead.raster._compile import compiled
 
-__all__ = ["place", "place_backward"]
+__all__ = ["place", "place_backward", "place_with_normals", "place_with_normals_backward"]
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -31,6 +33,29 @@ def place_backward(vertices, rotation, translation, focal, perspective, gradient
             gz -= (gx * x + gy * y) * near
         for c in range(3):
             out[n, c] = rotation[0, c] * gx + rotation[1, c] * gy + rotation[2, c] * gz
+
+
+@compiled(nogil=True)
+def place_with_normals(vertices, faces, rotation, translation, focal, center, perspective, points, normals, lengths):
+    """`place`, and the normals of every mesh with the lengths they had; vertices (B, V, 3)."""
+    normals[:] = 0.0
+    for n in range(vertices.shape[0]):
+        place(vertices[n], rotation, translation, focal, center, perspective, points[n])
+        find_normals(vertices[n], faces, normals[n], lengths[n])
+
+
+@compiled(nogil=True)
+def place_with_normals_backward(vertices, faces, rotation, translation, focal, perspective, normals, lengths, g_points,
+                                g_normals, out):  # fmt: skip
+    """The sum of both gradients."""
+    room, more = np.empty(out.shape[1:], np.float32), np.empty(out.shape[1:], np.float32)
+    for n in range(vertices.shape[0]):
+        out[n] = 0.0
+        normals_backward(vertices[n], faces, normals[n], lengths[n], g_normals[n], room, out[n])
+        place_backward(vertices[n], rotation, translation, focal, perspective, g_points[n], more)
+        for v in range(more.shape[0]):
+            for c in range(3):
+                out[n, v, c] += more[v, c]
 
 
 @compiled(inline="always")

@@ -86,10 +86,6 @@ def unpack(first, last, image, decode, lows, highs, begins, width, regions, coar
     for y in range(first, last):
         for x in range(0, width, 16):
             count, start = min(16, width - x), y * width + x
-            if decode:
-                for n in range(3 * count):
-                    poke(run, n, peek(image, 3 * start + n))
-                _slope(run)
             for n in range(4 * 16):
                 sums[n] = np.float32(0.0)
             for region in range(lows.shape[0]):
@@ -99,6 +95,10 @@ def unpack(first, last, image, decode, lows, highs, begins, width, regions, coar
                 at = 4 * (y // 2 * (width // 2) + x // 2)
                 for n in range(count // 2):
                     add_quarter(sums, 8 * n, coarse, at + 4 * n)
+            if decode:
+                for n in range(3 * count):
+                    poke(run, n, peek(image, 3 * start + n))
+                _slope(run)
             for n in range(count):
                 for c in range(3):
                     poke(out, 3 * (start + n) + c, peek(sums, 4 * n + c) * peek(run, 3 * n + c))
