@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from time import perf_counter
 from typing import TypeAlias, TypeVar
 
-__all__ = ["Countdown", "Job", "Jobs"]
+__all__ = ["Job", "Jobs"]
 
-Job: TypeAlias = "Callable[[], Sequence[Job] | None]"
-"""Something to do; it may hand back more jobs, which its own work has made possible."""
+Job: TypeAlias = Callable[[], object]
+"""Something to do."""
 
 T = TypeVar("T")
-
-
-class Countdown:
-    """Jobs that can begin when so many others have ended, whoever does those."""
-
-    def __init__(self, count: int, then: Sequence[Job]) -> None:
-        self._left, self._then = deque(range(count)), then
-
-    def after(self, job: Job) -> Job:
-        """The job, as one of those that are counted; the last one hands back those that can begin."""
-        return partial(self._do, job)
-
-    def _do(self, job: Job) -> Sequence[Job] | None:
-        more = job()
-        return more if self._left.pop() else [*(more or ()), *self._then]
 
 
 class Jobs:
@@ -52,7 +36,7 @@ class Jobs:
         gets the same part every time, and finds what it left there in its own cache.
         """
         while (job := _next(self._jobs, last=last_first)) is not None:
-            self._jobs.extend(job() or ())
+            job()
             self.ended = max(self.ended, perf_counter())
 
     def stop(self) -> None:

@@ -28,10 +28,14 @@ __all__ = ["Team", "team"]
 _FOREIGN = "__kmpc_fork_call"
 """A symbol of LLVM's and Intel's runtimes. They have the two calls as well, but nobody has tried them here."""
 
-_STALL, _REST, _LONGEST_REST = 2e-3, 0.25, 8.0
-"""Seconds: what the workers may be late by, and for how long they are left alone when they are, at first and at most.
+_STALL, _FORGIVEN, _REST, _LONGEST_REST = 2e-3, 8e-3, 0.25, 8.0
+"""Seconds: from when on the workers are late, how much of that is forgiven, if it is not often, and for how long they
+are left alone when it is more, at first and at most.
 
 On a busy machine a worker that has spun has used up its share of the processor, and everybody waits for it."""
+
+_FORGET = 0.98
+"""What share of the lateness is remembered from one time to the next."""
 
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
 
@@ -51,7 +55,7 @@ class Team:
         self._body = _Body(self._enter)
         self._open: dict[int, Jobs] = {}
         self._numbers = count()
-        self._rest, self._until = _REST, 0.0
+        self._rest, self._until, self._late = _REST, 0.0, 0.0
         self.patient = False
         """Whether it is asked however late it was."""
         clock = ctypes.CDLL(None).clock_gettime
@@ -100,9 +104,10 @@ class Team:
             raise work.errors[0]
 
     def _judge(self, late: float) -> None:
-        """Leave workers that were late alone for a while, longer every time."""
-        if late > _STALL:
-            self._until = perf_counter() + self._rest
+        """Leave workers that are late again and again alone for a while, longer every time."""
+        self._late = _FORGET * self._late + (late if late > _STALL else 0.0)
+        if self._late > _FORGIVEN:
+            self._until, self._late = perf_counter() + self._rest, 0.0
             self._rest = min(2.0 * self._rest, _LONGEST_REST)
         else:
             self._rest = max(0.99 * self._rest, _REST)

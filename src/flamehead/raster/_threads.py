@@ -56,10 +56,7 @@ def patience() -> Iterator[None]:
 
 
 def run(jobs: Sequence[Job], threads: int) -> None:
-    """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here.
-
-    A single job is not worth a thread, nor is what it hands back.
-    """
+    """Run jobs that release the GIL on so many threads, this one among them; a job's error is raised here."""
     if threads < 2 or len(jobs) < 2:
         Jobs(jobs, 0).do()
         return
