@@ -4,9 +4,9 @@ A round goes from vertices to the picture and back: rasterize (culled), three co
 the gradient of the picture to those of vertices and colours. With light, colours are an albedo times spherical
 harmonics of the vertices' normals, and gradients flow to albedo, light and, through the normals, to vertices. The
 gradient of the picture is given, or that of torch's mean-square loss, whose own time is then part of the round. The
-built-in head fills 60 % of a square picture. Rounds are timed as users write them; stages are timed on their own beside
-them. One and two threads take turns in blocks of rounds, so that other work on the machine hits both. The floor is what
-moving the bytes costs: as many bytes copied by torch in the same rounds.
+built-in head fills 60 % of a square picture. Rounds are timed as users write them, each after others of its kind, as
+an optimization goes on; stages are timed on their own beside them. One and two threads take turns in blocks of rounds,
+so that other work on the machine hits both. The floor is what moving the bytes costs: as many bytes copied by torch.
 """
 
 from __future__ import annotations
@@ -168,12 +168,14 @@ def medians(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     # Changing the number of threads makes torch start them anew, so it is not done for every round.
     for threads in (1, 2) * 4:
         torch.set_num_threads(threads)
-        for turn in range(2 + max(1, rounds // 4)):
+        for _ in range(max(1, rounds // 12)):
             for name, job in jobs.items():
-                begin = perf_counter()
-                job()
-                if turn >= 2:
-                    times[f"{name}, {threads}"].append(1e3 * (perf_counter() - begin))
+                for turn in range(5):
+                    begin = perf_counter()
+                    job()
+                    # The first ones find memory as other rows have left it.
+                    if turn >= 2:
+                        times[f"{name}, {threads}"].append(1e3 * (perf_counter() - begin))
     for name, each in times.items():
         BEST[name] = min(each)
     return {name: float(np.median(each)) for name, each in times.items()}

@@ -302,3 +302,15 @@ def test_no_pictures_give_no_gradient():
     assert image.shape == (0, 3, 4, 2)
     (slope,) = torch.autograd.grad(image.sum(), values)
     assert (slope == 0).all()
+
+
+def test_barycentrics_that_were_changed_count():
+    points = torch.tensor([[0.0, 0.0, 1.0], [0.0, 40.0, 1.0], [40.0, 0.0, 1.0]])
+    faces, values = torch.tensor([[0, 1, 2]]), torch.eye(3)
+    seen = rasterize(points, faces, (24, 16))
+    image = interpolate(values, faces, seen)
+    assert torch.equal(image, seen.barycentric)
+    seen.barycentric[..., 2] = 0.25
+    assert torch.equal(interpolate(values, faces, seen), torch.where(seen.covered[..., None], seen.barycentric, 0.0))
+    given = Fragments(seen.face_ids, 2.0 * image, seen.depth)
+    assert torch.equal(interpolate(values, faces, given), 2.0 * image)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead.raster._remember import is_rest
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["Pixels", "plain", "points_of"]
@@ -23,6 +24,8 @@ class Pixels(NamedTuple):
     """float32; barycentrics, one corner's after the other's, P = H W."""
     depth: Float[np.ndarray, "B H W"]
     """float32."""
+    rest: bool
+    """Whether the third barycentrics are exactly what the others leave of 1, or 0, as the rasterizer finds them."""
 
     @staticmethod
     def of(fragments: Fragments) -> Pixels:
@@ -32,7 +35,7 @@ class Pixels(NamedTuple):
         ids, depth = plain(fragments.face_ids, torch.int32), plain(fragments.depth, torch.float32)
         corners = _on_cpu(fragments.barycentric, torch.float32).numpy().reshape(*shape, 3)
         planes = np.ascontiguousarray(corners.transpose(0, 3, 1, 2)).reshape(-1, 3 * height * width)
-        return Pixels(ids.reshape(shape), planes, depth.reshape(shape))
+        return Pixels(ids.reshape(shape), planes, depth.reshape(shape), is_rest(fragments.barycentric))
 
 
 def points_of(points: Float[Tensor, "*#batch V 3"], pictures: int) -> Float[np.ndarray, "B V 3"]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-__all__ = ["extent", "promise", "promised", "remembered"]
+__all__ = ["extent", "is_rest", "promise", "promise_rest", "promised", "remembered"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,17 @@ def promise(ids: Tensor, count: int) -> None:
 def promised(ids: Tensor, count: int) -> bool:
     """Whether a promise says that the ids are below `count`; without one nothing is known."""
     return (remembered(ids, "promise", lambda _: None) or count + 1) <= count
+
+
+def promise_rest(barycentric: Tensor) -> None:
+    """Remember that the third barycentrics are what the others leave of 1, or 0 where that is less."""
+    if not barycentric.is_inference():
+        remembered(barycentric, "rest", lambda _: True)
+
+
+def is_rest(barycentric: Tensor) -> bool:
+    """Whether that is known."""
+    return remembered(barycentric, "rest", lambda _: False)
 
 
 def _bounds(rows: Tensor) -> tuple[int, int]:

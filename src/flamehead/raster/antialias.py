@@ -102,7 +102,8 @@ def silhouette_pairs(
     plain: bool = False,
 ) -> list[Pairs]:
     """Neighbouring pixels with a visible silhouette between them, for each picture; `plain` uses no kernels."""
-    ids, _, depth = Pixels.of(fragments)
+    pixels = Pixels.of(fragments)
+    ids, depth = pixels.ids, pixels.depth
     corners = points_of(points, len(ids))
     if plain:
         each = zip(corners, ids, depth, strict=True)

@@ -14,7 +14,7 @@ from flamehead.errors import InputError
 from flamehead.geometry.triangles import Triangles
 from flamehead.raster._checks import check_faces, check_size, look_at
 from flamehead.raster._grid import MOST_FACES, NEAR
-from flamehead.raster._remember import promise
+from flamehead.raster._remember import promise, promise_rest
 from flamehead.raster._threads import patience
 from flamehead.raster.antialias import antialias
 from flamehead.raster.fragments import Fragments
@@ -72,7 +72,7 @@ def rasterize(
     batch, n_faces = points.shape[:-2], faces.shape[0]
     points = points.detach().float().reshape(math.prod(batch), *points.shape[-2:]).contiguous()
     options = {"cull": cull, "perspective": perspective, "near": float(near)}
-    match backend or _default_backend(points):
+    match chosen := backend or _default_backend(points):
         case "numba":
             # Imported here: numba costs a second, and nothing else in this room needs it.
             from flamehead.raster._cpu.rasterize import rasterize as rasterize_cpu
@@ -97,6 +97,8 @@ def rasterize(
         parts = seen.face_ids, seen.barycentric, seen.depth
         seen = Fragments(*(part.unflatten(0, batch) if batch else part[0] for part in parts))
     promise(seen.face_ids, n_faces)
+    if chosen == "numba":
+        promise_rest(seen.barycentric)
     return seen
 
 

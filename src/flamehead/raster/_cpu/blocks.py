@@ -20,6 +20,7 @@ from flamehead.raster._cpu.lanes import (
     count,
     fetch,
     first,
+    greatest,
     load,
     load_three,
     pick,
@@ -71,9 +72,10 @@ class Places(NamedTuple):
 
 
 @compiled(nogil=True, error_model="numpy")
-def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
+def paint(begin, end, values, faces, ids, barycentric, rest, out, seen, covered):
     """Pixels `begin` to `end - 1`, at least 8; arrays but values and faces are flat, barycentrics in three planes.
 
+    With `rest` the third plane is what the others leave of 1, as the rasterizer finds it, and not read.
     Faces that are seen are marked in `seen`; `covered[0]` is how many pixels show one.
     """
     plane, zero, painted = np.uint64(ids.shape[0]), spread(np.float32(0)), np.uint64(0)
@@ -83,7 +85,8 @@ def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
         shown = load(ids, at)
         left = bits(shown >= spread(np.int32(0)))
         painted += count(left >> (np.uint64(start) - at))
-        u, v, w = load(barycentric, at), load(barycentric, at + plane), load(barycentric, at + plane + plane)
+        u, v = load(barycentric, at), load(barycentric, at + plane)
+        w = _third(u, v, rest, barycentric, at + plane + plane)
         red = green = blue = zero
         while left != np.uint64(0):
             face = np.uint64(ids[at + first(left)])
@@ -96,6 +99,14 @@ def paint(begin, end, values, faces, ids, barycentric, out, seen, covered):
             blue = pick(here, _mix(u, v, w, values[i, 2], values[j, 2], values[k, 2]), blue)
         store_three(out, np.uint64(3) * at, red, green, blue)
     covered[0] = painted
+
+
+@compiled(inline="always")
+def _third(u, v, rest, barycentric, at):
+    """The third barycentrics; where they need not be read, there is a sixth less to read."""
+    if rest:
+        return greatest(spread(np.float32(1.0)) - u - v, spread(np.float32(0.0)))
+    return load(barycentric, at)
 
 
 @compiled(inline="always")
@@ -149,10 +160,10 @@ def arrange(seen, width, height, perspective, points, faces, chosen, boxes, befo
 
 
 @compiled(nogil=True, error_model="numpy")
-def collect_faces(chosen, boxes, width, perspective, points, gradient, values, faces, ids, barycentric, sums):
+def collect_faces(chosen, boxes, width, perspective, points, gradient, values, faces, ids, barycentric, rest, sums):
     """Sum the gradients of all pixels of some faces in `sums` (V, 3 or 6); returns how many pixels those are.
 
-    The picture has at least 8 pixels. Faces and their boxes are those of `arrange`.
+    The picture has at least 8 pixels. Faces and their boxes are those of `arrange`; see `paint` for `rest`.
     """
     pixels, with_points = np.uint64(0), sums.shape[1] > 3
     rows = np.empty((_TOGETHER, ROW))
@@ -175,7 +186,8 @@ def collect_faces(chosen, boxes, width, perspective, points, gradient, values, f
             i, j, k = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
             for begin in range(first, end, _ROWS):
                 box = boxes[start + n, 0], boxes[start + n, 1], begin, min(begin + _ROWS, end)
-                pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row)
+                pixels += _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric,
+                                   rest, row)  # fmt: skip
         hand_down(some.shape[0], some, rows, perspective, with_points, points, values, faces, sums)
     return np.int64(pixels)
 
@@ -197,14 +209,13 @@ def fetch_pixels(pixel, gradient, ids, barycentric):
     fetch(ids, at)
     fetch(barycentric, at)
     fetch(barycentric, at + plane)
-    fetch(barycentric, at + plane + plane)
     fetch(gradient, np.uint64(3) * at)
     fetch(gradient, np.uint64(3) * at + np.uint64(_LINE))
     fetch(gradient, np.uint64(3) * at + np.uint64(2 * _LINE))
 
 
 @compiled(nogil=True, error_model="numpy")
-def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, row):
+def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, barycentric, rest, row):
     """Add sums over the pixels of a face in a box to `row`; returns how many pixels those are.
 
     The row holds sums of `b_k G_c` for the channels c of corners k = 0, 1, 2, then of `b_k G.(v - v_0)`; see `chain`.
@@ -230,7 +241,7 @@ def _sum_box(face, i, j, k, box, width, with_points, gradient, values, ids, bary
                 here = (load(ids, n) == mine) & span(np.int32(skip), np.int32(skip + width - x))
             pixels += count(bits(here))
             u, v = pick(here, load(barycentric, n), none), pick(here, load(barycentric, n + plane), none)
-            w = pick(here, load(barycentric, n + plane + plane), none)
+            w = pick(here, _third(u, v, rest, barycentric, n + plane + plane), none)
             g0, g1, g2 = load_three(gradient, np.uint64(3) * n)
             g0, g1, g2 = pick(here, g0, none), pick(here, g1, none), pick(here, g2, none)
             a0, a1, a2 = times_plus(u, g0, a0), times_plus(u, g1, a1), times_plus(u, g2, a2)

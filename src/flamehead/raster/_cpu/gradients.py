@@ -76,7 +76,7 @@ def interpolate_backward(
         tables = few + (blends is not None)
         # A vertex has few faces, whose sums come rounded: float32 is enough, and half as much to move.
         sums = empty(size * tables, rows, columns, dtype=torch.float32).numpy()
-        listed = _Listed(seen, few, width, perspective, workers, blends)
+        listed = _Listed(seen, pixels.rest, few, width, perspective, workers, blends)
         if listed.collect(corners, arrays, sums, by_values.numpy(), None if by_points is None else by_points.numpy()):
             if size != 1:
                 _hand_out(sums, size, tables, results)
@@ -108,6 +108,7 @@ class _Listed(NamedTuple):
     """The way back through `blocks`: lists of faces, each with sums of its own, and a table for blends."""
 
     seen: Seen
+    rest: bool
     lists: int
     width: int
     perspective: bool
@@ -133,7 +134,7 @@ class _Listed(NamedTuple):
             mine = slice(n * tables, n * tables + tables)
             picture = (
                 np.zeros(2, dtype=np.int64), self.perspective, corners, gradient[n].reshape(-1), colors, faces, ids[n],
-                barycentric[n], *(_nothing() if self.blends is None else self.blends[n]), *places,
+                barycentric[n], self.rest, *(_nothing() if self.blends is None else self.blends[n]), *places,
                 self.width, self.lists, sums[mine], found[mine], wanted if alone else -1, *into,
             )  # fmt: skip
             if alone:
@@ -155,22 +156,22 @@ def _no_rows() -> np.ndarray:
 
 
 @compiled(nogil=True)
-def collect_together(crew, counters, perspective, points, gradient, values, faces, ids, barycentric, numbers, crossings,
-                     differences, chosen, boxes, before, width, lists, sums, found, wanted, by_values,
+def collect_together(crew, counters, perspective, points, gradient, values, faces, ids, barycentric, rest, numbers,
+                     crossings, differences, chosen, boxes, before, width, lists, sums, found, wanted, by_values,
                      by_points):  # fmt: skip
     """Sums by lists of faces and of blends, and those handed out where they are of `wanted` pixels.
 
     Returns what `fork` does. The table of blends comes first where there is one. Counters are of tables that have been
     begun and of those that have ended.
     """
-    picture, pairs = (gradient, values, faces, ids, barycentric), (numbers, crossings, differences)
+    picture, pairs = (gradient, values, faces, ids, barycentric, rest), (numbers, crossings, differences)
     places, results = (chosen, boxes, before, width), (sums, found, wanted, by_values, by_points)
     return fork(crew, _collect_units, (counters, perspective, points, picture, pairs, places, lists, results))
 
 
 @compiled(nogil=True)
 def _collect_units(counters, perspective, points, picture, pairs, places, lists, results):
-    gradient, values, faces, ids, barycentric = picture
+    gradient, values, faces, ids, barycentric, rest = picture
     chosen, boxes, before, width = places
     sums, found, wanted, by_values, by_points = results
     work = before[before.shape[0] - 1]
@@ -187,7 +188,7 @@ def _collect_units(counters, perspective, points, picture, pairs, places, lists,
             first = np.searchsorted(before, work * band // lists)
             last = np.searchsorted(before, work * (band + 1) // lists)
             found[unit] = blocks.collect_faces(chosen[first:last], boxes[first:last], width, perspective, points,
-                                               gradient, values, faces, ids, barycentric, sums[unit])  # fmt: skip
+                                               gradient, values, faces, ids, barycentric, rest, sums[unit])  # fmt: skip
         if ticket(counters, 1) == sums.shape[0] - 1 and found.sum() == wanted:
             _hand_out_one(sums, by_values, by_points)
 

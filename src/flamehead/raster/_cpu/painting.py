@@ -63,7 +63,7 @@ def _paint_three(
 
     def one(n: int, workers: int) -> None:
         places = seen.places[n] = Places.of(len(edges.faces))
-        own = values[n if len(values) > 1 else 0], pixels.planes[n], images[n].reshape(-1)
+        own = values[n if len(values) > 1 else 0], pixels.planes[n], pixels.rest, images[n].reshape(-1)
         painting = Painting(*own, seen.faces[n], seen.counts[n], places)
         picture, options = (points[n], pixels.ids[n], pixels.depth[n]), {"perspective": perspective, "workers": workers}
         pairs, differences = search(*picture, edges, **options, painting=painting)

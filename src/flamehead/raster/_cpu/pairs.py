@@ -46,6 +46,8 @@ class Painting(NamedTuple):
     values: Float[np.ndarray, "V 3"]
     barycentric: Float[np.ndarray, "3P"]
     """In three planes."""
+    rest: bool
+    """See `Pixels`."""
     out: Float[np.ndarray, "P3"]
     """The blended picture, in the end."""
     seen: Bool[np.ndarray, "F"]
@@ -65,7 +67,7 @@ class Painting(NamedTuple):
 def _nothing() -> Painting:
     """Silhouettes are wanted alone."""
     none, bands = np.empty(0, np.float32), np.empty((0, 1), np.int64)
-    return Painting(none.reshape(0, 3), none, none, np.empty(0, np.bool_), bands, Places.of(0))
+    return Painting(none.reshape(0, 3), none, False, none, np.empty(0, np.bool_), bands, Places.of(0))
 
 
 def find_pairs(
@@ -165,11 +167,11 @@ class Search(NamedTuple):
 
 @compiled(nogil=True)
 def begin_together(crew, counters, points, vertices, sides_of, half_edges, starts, face_edges, faces, perspective,
-                   face_ids, corners, sides, chosen, inside, before, found, values, barycentric, out, seen, covered,
-                   listed, boxes, work, used):  # fmt: skip
+                   face_ids, corners, sides, chosen, inside, before, found, values, barycentric, rest, out, seen,
+                   covered, listed, boxes, work, used):  # fmt: skip
     """Choose silhouettes, and begin to paint. Returns what `fork` does."""
     mesh, lists = (vertices, sides_of, half_edges, starts, faces), (corners, sides, chosen, inside, before, found)
-    painting = values, barycentric, out, seen, covered, listed, boxes, work, used
+    painting = values, barycentric, rest, out, seen, covered, listed, boxes, work, used
     return fork(crew, _begin, (counters, points, mesh, perspective, face_ids, lists, painting))
 
 
@@ -184,7 +186,7 @@ def _begin(counters, points, mesh, perspective, face_ids, lists, painting):
 @compiled(nogil=True)
 def _paint_band(counters, points, faces, perspective, face_ids, painting):
     """Paint a band that nobody has painted yet; whether there was one. Faces are arranged after the last one."""
-    values, barycentric, out, seen, covered, listed, boxes, work, used = painting
+    values, barycentric, rest, out, seen, covered, listed, boxes, work, used = painting
     (height, width), bands = face_ids.shape, covered.shape[0]
     band = ticket(counters, BAND)
     if band >= bands:
@@ -193,7 +195,7 @@ def _paint_band(counters, points, faces, perspective, face_ids, painting):
     begin, end = FEW * (blocks * band // bands), FEW * (blocks * (band + 1) // bands)
     if band == bands - 1:
         end = height * width
-    paint(begin, end, values, faces, face_ids.reshape(-1), barycentric, out, seen, covered[band])
+    paint(begin, end, values, faces, face_ids.reshape(-1), barycentric, rest, out, seen, covered[band])
     if ticket(counters, _BANDS_DONE) == bands - 1:
         used[0] = arrange(seen, width, height, perspective, points, faces, listed, boxes, work)
     return True
@@ -201,8 +203,8 @@ def _paint_band(counters, points, faces, perspective, face_ids, painting):
 
 @compiled(nogil=True)
 def walk_together(crew, counters, points, vertices, sides_of, half_edges, starts, face_edges, faces, perspective,
-                  face_ids, corners, sides, chosen, inside, before, found, values, barycentric, out, seen, covered,
-                  listed, boxes, work, used, depth, numbers, crossings, depths, counts, firsts, kept,
+                  face_ids, corners, sides, chosen, inside, before, found, values, barycentric, rest, out, seen,
+                  covered, listed, boxes, work, used, depth, numbers, crossings, depths, counts, firsts, kept,
                   differences):  # fmt: skip
     """Walk along the silhouettes that `begin_together` has chosen, paint the rest, and blend. Returns what `fork` does.
 
@@ -210,7 +212,7 @@ def walk_together(crew, counters, points, vertices, sides_of, half_edges, starts
     """
     mesh = vertices, half_edges, starts, face_edges, faces
     lists = corners, sides, chosen, inside, before, found
-    painting = values, barycentric, out, seen, covered, listed, boxes, work, used
+    painting = values, barycentric, rest, out, seen, covered, listed, boxes, work, used
     pairs = numbers, crossings, depths, counts, firsts, kept, differences
     return fork(crew, _walk, (counters, points, mesh, perspective, face_ids, depth, lists, painting, pairs))
 
@@ -265,7 +267,7 @@ def choose(counters, points, mesh, perspective, face_ids, lists):
 def _end(counters, painting, pairs):
     """When all bands and parts have ended, keep the nearest pair wherever several are the same, and blend."""
     numbers, crossings, depths, counts, firsts, kept, differences = pairs
-    out, bands = painting[2], painting[4].shape[0]
+    out, bands = painting[3], painting[5].shape[0]
     if not all_done(counters, counts.shape[0] + bands):
         return
     count = kept[0] = nearest(numbers, crossings, depths, firsts, counts)

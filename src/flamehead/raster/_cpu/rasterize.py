@@ -44,7 +44,7 @@ def rasterize(
     batch, pixels = points.shape[0], width * height
     # One loan: ids, barycentrics and depth of all pictures.
     each = batch * pixels
-    ids, barycentric, depth = empty(5 * each, dtype=torch.float32).split([each, 3 * each, each])
+    ids, barycentric, depth = empty(5 * each, dtype=torch.float32).split_with_sizes([each, 3 * each, each])
     ids = ids.view(torch.int32)
     outputs = [(part.numpy(), part.numel() // max(1, batch)) for part in (ids, barycentric, depth)]
     workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)

@@ -76,7 +76,7 @@ def interpolate(
     workers, values = threads_for(seconds(out), threads), attributes.detach().numpy()
     arrays = faces, pixels.ids.reshape(size, height * width), pixels.planes, out.numpy()
     if attributes.shape[2] == 3 and out.dtype == torch.float32 and height * width >= FEW:
-        jobs, seen = _by_blocks(values, *arrays, workers=workers)
+        jobs, seen = _by_blocks(values, *arrays, rest=pixels.rest, workers=workers)
         run(jobs, workers)
         return out, seen
     bands, parts = bands_for(size, height * width), -(-workers // max(1, size))
@@ -85,13 +85,20 @@ def interpolate(
 
 
 def _by_blocks(
-    values: np.ndarray, faces: np.ndarray, ids: np.ndarray, planes: np.ndarray, out: np.ndarray, *, workers: int
+    values: np.ndarray,
+    faces: np.ndarray,
+    ids: np.ndarray,
+    planes: np.ndarray,
+    out: np.ndarray,
+    *,
+    rest: bool,
+    workers: int,
 ) -> tuple[list[Job], Seen]:
     size, pixels = ids.shape
     parts = max(1, min(-(-2 * workers // max(1, size)), pixels // FEW)) if workers > 1 else 1
     seen, jobs = Seen.of(size, len(faces), parts), []
     for n in range(size):
-        arrays = values[n if len(values) > 1 else 0], faces, ids[n], planes[n], out[n].reshape(-1)
+        arrays = values[n if len(values) > 1 else 0], faces, ids[n], planes[n], rest, out[n].reshape(-1)
         for part in range(parts):
             ends = pixels * part // parts, pixels * (part + 1) // parts
             jobs.append(partial(blocks.paint, *ends, *arrays, seen.faces[n], seen.counts[n, part]))
