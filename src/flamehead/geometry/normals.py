@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from flamehead._triangles import is_list, triangles_of
 from flamehead.errors import check_choice
-from flamehead.geometry.triangles import is_list, triangles_of
 
 __all__ = ["vertex_normals"]
 

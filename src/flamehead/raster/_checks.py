@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flamehead._triangles import Triangles, is_list, triangles_of
 from flamehead.errors import InputError
-from flamehead.geometry.triangles import Triangles, is_list, triangles_of
 from flamehead.raster._remember import extent, promised
 from flamehead.raster.fragments import Fragments
 

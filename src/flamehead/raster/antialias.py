@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from flamehead._triangles import Triangles
 from flamehead.errors import InputError
-from flamehead.geometry.triangles import Triangles
 from flamehead.raster._buffers import empty_like
 from flamehead.raster._checks import check_kernel_dtype, check_rows
 from flamehead.raster._pixels import Pixels, points_of

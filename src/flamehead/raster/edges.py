@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from flamehead.geometry.triangles import Triangles, triangles_of
+from flamehead._triangles import Triangles, triangles_of
 from flamehead.raster._checks import check_faces
 from flamehead.raster._remember import remembered
 

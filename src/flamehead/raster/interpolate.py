@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from flamehead._triangles import Triangles
 from flamehead.errors import InputError
-from flamehead.geometry.triangles import Triangles
 from flamehead.raster._checks import check_kernel_dtype, check_rows
 from flamehead.raster._grid import SUBPIXEL
 from flamehead.raster._pixels import Pixels

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from flamehead._triangles import Triangles
 from flamehead.errors import InputError
-from flamehead.geometry.triangles import Triangles
 from flamehead.raster._checks import check_faces, check_size, look_at
 from flamehead.raster._grid import MOST_FACES, NEAR
 from flamehead.raster._remember import promise, promise_rest

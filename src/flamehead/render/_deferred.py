@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from flamehead.geometry.triangles import triangles_of
+from flamehead._triangles import triangles_of
 from flamehead.raster import Edges, Fragments
 from flamehead.raster._buffers import empty
 from flamehead.raster._pixels import Pixels

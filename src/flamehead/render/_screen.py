@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from flamehead._triangles import is_list, triangles_of
 from flamehead.data import Camera
-from flamehead.geometry.triangles import is_list, triangles_of
 from flamehead.render.screen import to_screen
 
 __all__ = ["place", "place_with_normals"]

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from flamehead.geometry.triangles import Triangles, triangles_of
+from flamehead._triangles import Triangles, triangles_of
 from flamehead.raster._remember import remembered
 from flamehead.render.texture import check_same_faces
 

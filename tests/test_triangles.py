@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flamehead.geometry.triangles import triangles_of
+from flamehead._triangles import triangles_of
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.uint8])

@@ -1,4 +1,4 @@
-"""The kernel of `flamehead.geometry.triangles`."""
+"""The kernel of `flamehead._triangles`."""
 
 from __future__ import annotations
 

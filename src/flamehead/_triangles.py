@@ -51,7 +51,7 @@ def triangles_of(faces: Int[Tensor, "F 3"]) -> Triangles:
     known = _KNOWN.get(id(faces))
     if known is not None and known[0]() is faces:
         # Imported here: numba costs a second, and whoever looks at a list once only does not need it.
-        from flamehead.geometry._cpu_triangles import same
+        from flamehead._cpu_triangles import same
 
         if same(table, known[1].rows):
             return known[1]
