@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-__all__ = ["Triangles", "is_list", "triangles_of"]
+__all__ = ["WHOLE", "Triangles", "is_list", "triangles_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +32,12 @@ _KNOWN: dict[int, tuple[weakref.ref[Tensor], Triangles]] = {}
 """By identity of the tensor; entries leave with it."""
 
 
-_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def is_list(faces: Tensor) -> bool:
     """Whether it could be a list of triangles: whole numbers (F, 3)."""
-    return faces.ndim == 2 and faces.shape[1] == 3 and faces.dtype in _WHOLE
+    return faces.ndim == 2 and faces.shape[1] == 3 and faces.dtype in WHOLE
 
 
 def triangles_of(faces: Int[Tensor, "F 3"]) -> Triangles:

@@ -23,9 +23,10 @@ from flamehead.raster._cpu.lanes import (
     store,
     store_three,
     take,
+    take_eights,
     take_rows,
     times_plus,
-    total,
+    totals,
     up,
 )
 
@@ -37,7 +38,24 @@ def _floats(values, ids, at, wanted, begin, end, out):
     mixed = pick(here, one * two - three, one + spread(np.float32(2)))
     store(out, np.uint64(0), mixed)
     store_three(out, np.uint64(FEW), one, two, three)
-    return bits(here), count(bits(here)), total(times_plus(mixed, spread(np.float32(2)), one))
+    return bits(here), count(bits(here)), first_of(times_plus(mixed, spread(np.float32(2)), one))
+
+
+@njit(inline="always")
+def first_of(lanes):
+    """The sum of all lanes, from the first of eight sums."""
+    room, none = np.empty(FEW, np.float32), spread(np.float32(0))
+    store(room, np.uint64(0), totals((lanes, none, none, none, none, none, none, none)))
+    return room[0]
+
+
+@njit
+def _turned(table, starts, rows, sums):
+    eights = take_eights(table, load(starts, np.uint64(0)))
+    a, b, c, d, e, f, g, h = eights
+    for row, lanes in ((0, a), (1, b), (2, c), (3, d), (4, e), (5, f), (6, g), (7, h)):
+        store(rows, np.uint64(FEW * row), lanes)
+    store(sums, np.uint64(0), totals(eights))
 
 
 @njit
@@ -113,3 +131,13 @@ def test_doubles_do_what_numpy_does_and_nothing_holds_for_nan():
     np.testing.assert_array_equal(whole[known], np.trunc(a[known]))
     np.testing.assert_array_equal(floats, (a * b).astype(np.float32) + lanes.astype(np.float32))
     assert masks == tuple(int((2**lanes)[where].sum()) for where in (a == b, ~(a <= b), a > b))
+
+
+def test_rows_are_turned_and_summed():
+    generator = np.random.default_rng(3)
+    table, starts = generator.random(100, dtype=np.float32), generator.integers(0, 92, FEW).astype(np.int32)
+    rows, sums = np.empty(FEW * FEW, np.float32), np.empty(FEW, np.float32)
+    _turned(table, starts, rows, sums)
+    wanted = table[starts[:, None] + np.arange(FEW)].T
+    np.testing.assert_array_equal(rows.reshape(FEW, FEW), wanted)
+    np.testing.assert_allclose(sums, wanted.sum(axis=1), rtol=1e-6)

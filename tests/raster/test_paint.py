@@ -149,3 +149,15 @@ def test_what_does_not_belong_together_is_refused():
         paint(values.half(), points, faces, seen)
     with pytest.raises(InputError, match="choose 'numba'"):
         paint(values, points, faces, seen, backend="opengl")  # pyright: ignore
+
+
+@pytest.mark.parametrize("function", [paint, interpolate])
+@pytest.mark.parametrize("part", ["face_ids", "barycentric"])
+def test_fragments_that_are_written_to_before_the_way_back_are_noticed(function, part):
+    points, faces = soup(3)
+    seen, values = rasterize(points, faces, SIZE), torch.rand(40, 3, requires_grad=True)
+    more = {} if function is interpolate else {"points": points}
+    image = function(values, faces=faces, fragments=seen, **more)
+    getattr(seen, part).mul_(1)
+    with pytest.raises(RuntimeError, match="inplace"):
+        image.sum().backward()

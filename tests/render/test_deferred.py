@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from flamehead.geometry.normals import vertex_normals
 from flamehead.raster._cpu import fork as door
 from flamehead.raster._team import Team, team
 from flamehead.raster._threads import patience
@@ -14,7 +15,7 @@ from flamehead.render._cpu import stages
 from flamehead.render._cpu.texels import RUN, unpack
 from flamehead.render._packed import Packing, Unpacking, double_up, halve_on
 from flamehead.render._regions import Regions
-from flamehead.render._screen import place
+from flamehead.render._screen import place, place_with_normals
 from flamehead.render._split import split
 
 
@@ -211,3 +212,96 @@ def test_crews_and_jobs_and_one_thread_give_the_same_bits(bust, front, light, mo
     for other in results[1:]:
         for one, same in zip(results[0], other, strict=True):
             assert torch.equal(one, same)
+
+
+def drawn(bust, camera, light, image: torch.Tensor, **how):
+    """A drawing and its leaves: vertices, image, light."""
+    leaves = [value.detach().clone().requires_grad_() for value in (bust[0], image, light)]
+    texture = flat_texture(bust, leaves[1])
+    return draw(leaves[0], bust[1], camera, albedo=texture, light=leaves[2], **how), leaves
+
+
+def test_gradients_one_by_one_and_twice_are_the_same_bits(bust, front, light):
+    drawing, leaves = drawn(bust, front, light, noise(24, 32, 3))
+    loss = drawing.image.square().sum() + drawing.alpha.sum()
+    together = torch.autograd.grad(loss, leaves, retain_graph=True)
+    for leaf, wanted in zip(leaves, together, strict=True):
+        assert torch.equal(torch.autograd.grad(loss, leaf, retain_graph=True)[0], wanted)
+
+
+def test_coverage_alone_has_the_gradient_of_plain_torch(bust, front, light):
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        vertices = bust[0].clone().to(dtype).requires_grad_()
+        texture = flat_texture(bust, noise(8, 8, 3))
+        texture = replace(texture, image=texture.image.to(dtype), uv=texture.uv.to(dtype))
+        drawing = draw(vertices, bust[1], front.to(dtype=dtype), albedo=texture, light=light.to(dtype))
+        weight = noise(*drawing.alpha.shape, seed=2).to(dtype)
+        found.append(torch.autograd.grad((drawing.alpha * weight).sum(), vertices)[0].double())
+    torch.testing.assert_close(*found, atol=2e-3 * float(found[1].abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("part", ["face_ids", "barycentric", "depth"])
+def test_fragments_that_are_written_to_before_the_way_back_are_noticed(bust, front, light, part):
+    drawing, _ = drawn(bust, front, light, noise(8, 8, 3))
+    others = {n: getattr(drawing.fragments, n)._version for n in ("face_ids", "barycentric", "depth") if n != part}
+    getattr(drawing.fragments, part).mul_(1)
+    assert {n: getattr(drawing.fragments, n)._version for n in others} == others
+    with pytest.raises(RuntimeError, match="inplace"):
+        drawing.image.sum().backward()
+
+
+def test_a_picture_may_be_clamped_for_show(bust, front, light):
+    drawing, _ = drawn(bust, front, light, noise(8, 8, 3))
+    loss = drawing.alpha.square().sum()
+    drawing.image.detach().clamp_(0, 1)
+    loss.backward()
+
+
+def test_two_textures_of_one_mesh_in_turn(bust, front, light):
+    vertices, faces = bust
+    one = flat_texture(bust, noise(16, 16, 3))
+    corners = torch.arange(3 * len(faces)).reshape(-1, 3)
+    other = Texture(one.image, one.uv[faces.reshape(-1)], corners)
+    first, second = (draw(vertices, faces, front, albedo=each, light=light).image for each in (one, other))
+    torch.testing.assert_close(first, second, atol=1e-6, rtol=0)
+    assert torch.equal(draw(vertices, faces, front, albedo=one, light=light).image, first)
+    corners.numpy()[:] = corners.numpy()[::-1].copy()
+    assert not torch.equal(draw(vertices, faces, front, albedo=other, light=light).image, second)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (33, 1), (7, 5)])
+def test_tiny_pictures_are_the_plain_ones(bust, front, light, size):
+    camera = replace(front, focal=front.focal / 12, center=torch.tensor(size) / 2.0, size=size)
+    fast, plain = (
+        gradients(bust, camera, flat_texture(bust, noise(12, 10, 3)), light, dtype)
+        for dtype in (torch.float32, torch.float64)
+    )
+    for one, other in zip(fast, plain, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=3e-3 * float(other.detach().abs().max()), rtol=0)
+
+
+def test_a_broken_vertex_leaves_the_light_its_gradient(bust, front, light):
+    broken = bust[0].clone()
+    broken[700] = torch.nan
+    drawing, leaves = drawn((broken, bust[1]), front, light, noise(8, 8, 3))
+    assert drawing.image.isfinite().all()
+    assert torch.autograd.grad(drawing.image.sum(), leaves[2])[0].isfinite().all()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("who", [(0,), (1,), (0, 1)])
+def test_places_with_normals_are_both(bust, front, batch, parallel, who):
+    camera, faces = replace(front, orthographic=parallel), bust[1]
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = bust[0].expand(*batch, -1, -1).clone().to(dtype).requires_grad_()
+        found = place_with_normals(leaf, faces, camera.to(dtype=dtype))
+        if dtype == torch.float64:
+            assert found[1] is None
+            found = to_screen(leaf, camera.to(dtype=dtype)), vertex_normals(leaf, faces, backend="reference")
+        total = torch.stack([(found[n] * noise(*leaf.shape, seed=n).to(dtype)).sum() for n in who]).sum()
+        results.append((*found, *torch.autograd.grad(total, leaf)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=2e-5 * float(other.detach().abs().max()), rtol=0)

@@ -214,3 +214,13 @@ def test_kernels_say_that_they_have_first_derivatives_only(job):
 def test_second_derivatives_of_the_curves_are_right(curve):
     values = torch.tensor([0.001, 0.02, 0.3, 0.9], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(curve, values)
+
+
+@pytest.mark.parametrize("shape", [(1500, 2), (1500, 1), (4500,), (1500, 4)])
+@pytest.mark.parametrize("textured", [True, False])
+def test_draw_wants_vertices_in_space(bust: Mesh, front, shape, textured):
+    uv, corners = flat_uv(bust)
+    vertices = torch.rand(shape)
+    albedo = Texture(WHITE, uv, corners) if textured else torch.ones(1500, 3)
+    with pytest.raises(InputError, match="shape"):
+        draw(vertices, bust[1], front, albedo=albedo, light=torch.zeros(9, 3))

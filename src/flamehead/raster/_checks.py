@@ -6,14 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flamehead._triangles import Triangles, is_list, triangles_of
+from flamehead._triangles import WHOLE, Triangles, is_list, triangles_of
 from flamehead.errors import InputError
 from flamehead.raster._remember import extent, promised
 from flamehead.raster.fragments import Fragments
 
 __all__ = ["check_faces", "check_fragments", "check_kernel_dtype", "check_named", "check_rows", "check_size", "look_at"]
-
-_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def check_faces(faces: Tensor) -> None:
@@ -29,7 +27,7 @@ def check_faces(faces: Tensor) -> None:
 def check_fragments(fragments: Fragments) -> None:
     """Refuse fragments whose parts are of different pictures."""
     shape, dtype = fragments.face_ids.shape, fragments.face_ids.dtype
-    if len(shape) < 2 or dtype not in _WHOLE:
+    if len(shape) < 2 or dtype not in WHOLE:
         raise InputError(f"face_ids must be whole numbers of shape (*batch, H, W), got {dtype} {tuple(shape)}.")
     if fragments.barycentric.shape != (*shape, 3) or fragments.depth.shape != shape:
         raise InputError(

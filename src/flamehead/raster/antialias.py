@@ -53,7 +53,7 @@ def antialias(
         fragments: What `rasterize` found.
         edges: Of `faces`; `None` finds and remembers them, see `edges_of`.
         perspective: As passed to `rasterize`.
-        threads: `None` chooses by the size of the job; pictures are shared among threads.
+        threads: `None` chooses by the size of the job, at most torch's number of threads.
         backend: `None` follows the device of `image`: compiled on the CPU and on CUDA, plain torch (slow) elsewhere.
 
     Raises:

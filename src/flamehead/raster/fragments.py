@@ -15,7 +15,10 @@ __all__ = ["Fragments", "gather"]
 
 @dataclass(frozen=True)
 class Fragments:
-    """The nearest triangle at every pixel centre."""
+    """The nearest triangle at every pixel centre.
+
+    What is changed is changed through torch: the drawing functions do not notice writes through numpy.
+    """
 
     face_ids: Int[Tensor, "*batch H W"]
     """int32 row of `faces`; -1 is background."""

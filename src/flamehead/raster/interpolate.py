@@ -164,7 +164,7 @@ def _compiled(
     faces, pixels = check_compiled(attributes, points, known), Pixels.of(fragments)
     values = attributes.reshape(-1, *attributes.shape[-2:])
     corners = None if points is None else points.reshape(-1, *points.shape[-2:])
-    flat = _Interpolate.apply(values, corners, (faces, pixels, perspective, threads))
+    flat = _Interpolate.apply(values, corners, (faces, pixels, perspective, threads), fragments)
     return flat.reshape(*fragments.face_ids.shape, attributes.shape[-1])
 
 
@@ -189,12 +189,14 @@ class _Interpolate(torch.autograd.Function):
         values: Tensor,
         points: Tensor | None,
         scene: tuple[np.ndarray, Pixels, bool, int | None],
+        fragments: Fragments,
     ) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
         from flamehead.raster._cpu.spread import interpolate as spread
 
         values, (faces, pixels, perspective, threads) = values.contiguous(), scene
-        ctx.save_for_backward(values, points)
+        # The fragments too, so that torch notices when somebody writes to them before the way back.
+        ctx.save_for_backward(values, points, fragments.face_ids, fragments.barycentric)
         out, seen = spread(values, faces, pixels, threads=threads)
         ctx.fixed = faces, pixels
         ctx.options = {"seen": seen, "perspective": perspective, "threads": threads}
@@ -207,8 +209,8 @@ class _Interpolate(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         from flamehead.raster._cpu.gradients import interpolate_backward
 
-        values, points = ctx.saved_tensors
+        values, points, *_ = ctx.saved_tensors
         corners = None if points is None else points.contiguous()
         options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
         found = interpolate_backward(gradients[0].contiguous(), values, corners, *ctx.fixed, **options)
-        return (*found, None)
+        return (*found, None, None)

@@ -62,7 +62,7 @@ def paint(
     check_compiled(attributes, points, known)
     scene = Pixels.of(fragments), edges_for(faces, edges, known), perspective, threads
     values, corners = (x.reshape(-1, *x.shape[-2:]) for x in (attributes, points))
-    flat = _Paint.apply(values, corners, scene)
+    flat = _Paint.apply(values, corners, scene, fragments)
     return flat.reshape(*fragments.face_ids.shape, attributes.shape[-1])
 
 
@@ -70,12 +70,19 @@ class _Paint(torch.autograd.Function):
     """The compiled kernels with their derivatives: attributes (A, V, C), points (Q, V, 3)."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, points: Tensor, scene: tuple[Pixels, Edges, bool, int | None]) -> Tensor:
+    def forward(
+        ctx: Any,
+        values: Tensor,
+        points: Tensor,
+        scene: tuple[Pixels, Edges, bool, int | None],
+        fragments: Fragments,
+    ) -> Tensor:
         # Imported here: numba costs a second, and plain torch needs none of it.
         from flamehead.raster._cpu import painting
 
         values, (pixels, edges, perspective, threads) = values.contiguous(), scene
-        ctx.save_for_backward(values, points)
+        # The fragments too, so that torch notices when somebody writes to them before the way back.
+        ctx.save_for_backward(values, points, fragments.face_ids, fragments.barycentric)
         options = {"perspective": perspective, "threads": threads}
         out, seen, blends = painting.paint(values, points, pixels, edges, **options)
         ctx.fixed = edges.faces, pixels
@@ -89,7 +96,7 @@ class _Paint(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         from flamehead.raster._cpu.gradients import interpolate_backward
 
-        values, points = ctx.saved_tensors
+        values, points, *_ = ctx.saved_tensors
         options = {"to_points": ctx.needs_input_grad[1], **ctx.options}
         found = interpolate_backward(gradients[0].contiguous(), values, points.contiguous(), *ctx.fixed, **options)
-        return (*found, None)
+        return (*found, None, None)

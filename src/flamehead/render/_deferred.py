@@ -81,7 +81,7 @@ def paint(
     scene = _Scene(pixels, _Seen.of(pixels), cut, edges, uv_triangles.rows, perspective, encode, decode, smooth_edges)
     lights = light.expand(*batch, 9, 3).reshape(-1, 9, 3)
     shapes = (value.expand(*batch, *value.shape[-2:]).reshape(-1, *value.shape[-2:]) for value in (points, normals))
-    found = _Paint.apply(*shapes, lights, texture.image, texture.uv, scene)
+    found = _Paint.apply(*shapes, lights, texture.image, texture.uv, scene, fragments)
     assert isinstance(found, tuple)
     image, alpha = found
     return image.reshape(*batch, height, width, 3), alpha.reshape(*batch, height, width)
@@ -154,16 +154,23 @@ def _bands(height: int, width: int) -> tuple[Int[np.ndarray, "bands+1"], int]:
 class _Paint(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, points: Tensor, normals: Tensor, light: Tensor, image: Tensor, uv: Tensor, scene: _Scene
+        ctx: Any,
+        points: Tensor,
+        normals: Tensor,
+        light: Tensor,
+        image: Tensor,
+        uv: Tensor,
+        scene: _Scene,
+        fragments: Fragments,
     ) -> tuple[Tensor, Tensor]:
         points, normals, light, uv = (value.detach().contiguous() for value in (points, normals, light, uv))
-        ctx.save_for_backward(points, uv, image)
+        # The fragments too, so that torch notices when somebody writes to them before the way back.
+        ctx.save_for_backward(points, uv, image, fragments.face_ids, fragments.barycentric, fragments.depth)
         ctx.set_materialize_grads(False)
         ctx.scene = scene
         size, pixels = scene.seen.ids.shape
         ctx.packing = Packing.of(image, decode=scene.decode)
-        both = empty(4 * size * pixels, dtype=torch.float32)
-        colors, alpha = both[: 3 * size * pixels].view(size, pixels, 3), both[3 * size * pixels :].view(size, pixels)
+        colors, alpha = empty(size, pixels, 3, dtype=torch.float32), empty(size, pixels, dtype=torch.float32)
         scaled = light.numpy() * _CONSTANTS
         given = points.numpy(), normals.numpy(), scaled, colors.numpy(), alpha.numpy()
         # The texture is packed with the first picture.
@@ -178,16 +185,16 @@ class _Paint(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        points, uv, image = ctx.saved_tensors
+        points, uv, image, *_ = ctx.saved_tensors
         wanted = image if ctx.needs_input_grad[3] else None
-        return (*_back(ctx.scene, ctx.packing, ctx.painted, points, uv, wanted, *gradients), None)
+        return (*_back(ctx.scene, ctx.packing, ctx.painted, points, uv, wanted, *gradients), None, None)
 
 
 class _Painted(NamedTuple):
     """What the way back needs of one picture."""
 
     common: tuple[Any, ...]
-    """Arguments of kernels, from `ids` to `size`; copies, which nobody writes to before."""
+    """Arguments of kernels, from `ids` to `size`."""
     extents: Float[np.ndarray, "bands 2"]
     pairs: Pairs
     differences: Float[np.ndarray, "N 4"]
@@ -219,7 +226,7 @@ def _paint(
     share(
         stages.prepare_together, workers, search.counters, np.zeros(3, np.int64), scene.outlined, *search.picture,
         normals, vertex_rows, uv, uv_rows, table.reshape(-1, 8), scene.uv_faces, steps.reshape(-1, 8), *packing,
-        item > 0,
+        item > 0, even=False,
     )  # fmt: skip
     if item == 0:
         halve_on(packing.texels, packing.sizes)
@@ -256,10 +263,8 @@ def _back(
     sums = empty(2 * (6 * size * n_points + uv.numel()), dtype=torch.float64).numpy()
     by_vertex, by_uv = sums[: 12 * size * n_points], sums[12 * size * n_points :].reshape(2, -1, 2)
     by_vertex = by_vertex.reshape(size, 2, n_points, 6)
-    by_scaled, by_texels = (
-        np.empty((size, 9, 3), dtype=np.float32),
-        empty(len(packing.texels), dtype=torch.float32).numpy(),
-    )
+    by_scaled = np.empty((size, 9, 3), dtype=np.float32)
+    by_texels = empty(len(packing.texels) if image is not None else 0, dtype=torch.float32).numpy()
     to_texels, several = image is not None, size > 1 or not halvings(sizes)
     if not size:
         by_texels[:] = sums[:] = 0.0
@@ -296,7 +301,7 @@ def _on_pixels(scene: _Scene, gradient: Tensor | None) -> Tensor:
     """The gradient of the colours at all pixels that the kernels know."""
     size, pixels = scene.seen.ids.shape
     if gradient is None:
-        return torch.zeros(size, pixels, 3)
+        return torch.zeros(size, pixels, 3, dtype=torch.float32, device="cpu")
     if (missing := pixels - gradient.shape[1]) > 0:
         gradient = torch.nn.functional.pad(gradient, (0, 0, 0, missing))
     return gradient.contiguous()

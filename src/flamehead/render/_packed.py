@@ -100,13 +100,16 @@ class Unpacking(NamedTuple):
 
     @staticmethod
     def of(packing: Packing, gradient: Float[np.ndarray, "T4"], finest: Regions | None) -> Unpacking:
-        """What was packed; the gradient of the texels; and where that of the full image is, if not there too."""
+        """What was packed; the gradient of the texels; and where that of the full image is, if not there too.
+
+        An empty gradient is one that nobody wants.
+        """
         image, decode, _, starts, widths, heights, count = packing
         coarse = gradient[:0]
-        if count:
+        if count and len(gradient):
             begin = 4 * int(starts[1])
             coarse = gradient[begin : begin + 4 * int(widths[1] * heights[1])]
         found = finest or Regions.whole(gradient, packing.sizes)
         lows, highs, begins = (np.ascontiguousarray(each[:, 0]) for each in (found.lows, found.highs, found.begins))
-        out = empty(len(image), dtype=torch.float32).numpy()
+        out = empty(len(image) if len(gradient) else 0, dtype=torch.float32).numpy()
         return Unpacking(image, decode, lows, highs, begins, int(widths[0]), int(heights[0]), found.texels, coarse, out)

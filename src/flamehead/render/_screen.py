@@ -30,7 +30,8 @@ def place_with_normals(
     vertices: Float[Tensor, "*#batch V 3"], faces: Int[Tensor, "F 3"], camera: Camera
 ) -> tuple[Float[Tensor, "*batch V 3"], Float[Tensor, "*#batch V 3"] | None]:
     """`place` and `vertex_normals` in one step; without normals where that is not compiled."""
-    known = triangles_of(faces) if faces.device.type == "cpu" and is_list(faces) and vertices.numel() else None
+    shaped = vertices.ndim > 1 and vertices.shape[-1] == 3 and vertices.numel() > 0
+    known = triangles_of(faces) if shaped and faces.device.type == "cpu" and is_list(faces) else None
     if known is None or not known.names_only(vertices.shape[-2]) or not _is_fast(vertices, camera):
         return place(vertices, camera), None
     out = _PlaceWithNormals.apply(vertices, known.rows, _fields(camera), not camera.orthographic)

@@ -8,7 +8,7 @@ from flamehead.raster._compile import compiled
 from flamehead.raster._cpu.blocks import fetch_pixels
 from flamehead.raster._cpu.chain import ROW, hand_down
 
-__all__ = ["blend", "blend_backward", "blend_in_place", "collect_blends"]
+__all__ = ["blend", "blend_backward", "blend_in_place", "collect_blends", "move", "to_and_source"]
 
 _TOGETHER, _AHEAD = 64, 8
 """Pixels whose gradients are handed to corners together, and pairs for which memory is asked before they are read."""
@@ -18,7 +18,7 @@ _TOGETHER, _AHEAD = 64, 8
 def blend(image, numbers, values, out, differences):
     """Mix pairs into `out`, a copy of `image` (P, C), and keep what the backward pass needs."""
     for n in range(numbers.shape[0]):
-        to, source = _to_and_source(numbers, values, n)
+        to, source = to_and_source(numbers, values, n)
         share = values[n, 1] * abs(values[n, 0] - 0.5)
         for channel in range(image.shape[1]):
             difference = image[source, channel] - image[to, channel]
@@ -30,7 +30,7 @@ def blend(image, numbers, values, out, differences):
 def blend_backward(gradient, numbers, values, differences, by_image, by_points):
     """Add to `by_image`, a copy of `gradient` (P, C), and to `by_points` (V, 3)."""
     for n in range(numbers.shape[0]):
-        to, source = _to_and_source(numbers, values, n)
+        to, source = to_and_source(numbers, values, n)
         share, total = values[n, 1] * abs(values[n, 0] - 0.5), 0.0
         for channel in range(gradient.shape[1]):
             g = gradient[to, channel]
@@ -38,25 +38,25 @@ def blend_backward(gradient, numbers, values, differences, by_image, by_points):
             by_image[to, channel] -= share * g
             by_image[source, channel] += share * g
         total *= values[n, 1] if values[n, 0] >= 0.5 else -values[n, 1]
-        _move(numbers[n], values[n], total, 0, by_points)
+        move(numbers[n], values[n], total, 0, by_points)
 
 
 @compiled(nogil=True)
 def blend_in_place(image, numbers, values, differences):
     """`blend` of an image that nobody else has: first all differences, then all changes."""
     for n in range(numbers.shape[0]):
-        to, source = _to_and_source(numbers, values, n)
+        to, source = to_and_source(numbers, values, n)
         for channel in range(image.shape[1]):
             differences[n, channel] = image[source, channel] - image[to, channel]
     for n in range(numbers.shape[0]):
-        to, _ = _to_and_source(numbers, values, n)
+        to, _ = to_and_source(numbers, values, n)
         share = values[n, 1] * abs(values[n, 0] - 0.5)
         for channel in range(image.shape[1]):
             image[to, channel] += share * differences[n, channel]
 
 
 @compiled(inline="always")
-def _to_and_source(numbers, values, n):
+def to_and_source(numbers, values, n):
     """Which pixel of a pair changes, and whose colour it takes."""
     return (numbers[n, 0], numbers[n, 1]) if values[n, 0] < 0.5 else (numbers[n, 1], numbers[n, 0])
 
@@ -76,13 +76,13 @@ def collect_blends(perspective, points, gradient, colors, faces, ids, barycentri
         if n + _AHEAD < size:
             for end in range(2):
                 fetch_pixels(numbers[n + _AHEAD, end], gradient, ids, barycentric)
-        to, source = _to_and_source(numbers, values, n)
+        to, source = to_and_source(numbers, values, n)
         share, at = values[n, 1] * abs(values[n, 0] - 0.5), 3 * np.int64(to)
         g0, g1, g2 = np.float64(gradient[at]), np.float64(gradient[at + 1]), np.float64(gradient[at + 2])
         if with_points:
             total = g0 * differences[n, 0] + g1 * differences[n, 1] + g2 * differences[n, 2]
             total *= values[n, 1] if values[n, 0] >= 0.5 else -values[n, 1]
-            _move(numbers[n], values[n], total, 3, sums)
+            move(numbers[n], values[n], total, 3, sums)
         for pixel, part in ((to, -share), (source, share)):
             face = ids[pixel]
             if face < 0 or part == 0.0:
@@ -112,7 +112,7 @@ def _set(u, v, w, g0, g1, g2, face, colors, faces, row):
 
 
 @compiled(inline="always")
-def _move(numbers, values, total, column, sums):
+def move(numbers, values, total, column, sums):
     """Add what an edge's ends get, where the crossing's own gradient is `total`, to columns x and y."""
     place, slope = values[2], values[3]
     axis, low, high = numbers[2], numbers[3], numbers[4]

@@ -36,16 +36,23 @@ _CLOCK = ir.FunctionType(_INT, [_INT, ir.ArrayType(_LONG, 2).as_pointer()])
 _MONOTONIC = 1
 
 
-def share(kernel: Any, workers: int, *arguments: Any) -> None:
+def share(kernel: Any, workers: int, *arguments: Any, even: bool = True) -> None:
     """Send so many threads through `kernel(crew, *arguments)`, which forks, and deals out its work by tickets.
 
     The counters are among the arguments, so that those who come as a crew and those who come one by one, where there is
     no team, get tickets of the same.
+
+    Args:
+        kernel: Returns what `fork` does.
+        workers: How many threads.
+        arguments: Of the kernel.
+        even: Whether all threads end at nearly the same time if none is late; else nobody judges.
     """
     if workers < 2:
         kernel(ALONE, *arguments)
     elif (team := forking(workers)) is not None:
-        team.late(kernel(team.crew(), *arguments))
+        late = kernel(team.crew(), *arguments)
+        team.late(late if even else 0)
     else:
         run([partial(kernel, ALONE, *arguments)] * workers, workers)
 

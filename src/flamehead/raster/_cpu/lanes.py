@@ -2,7 +2,7 @@
 
 LLVM turns a loop into vector instructions only where it can prove that its arrays do not overlap, and keeps sums in
 memory from one run of a loop to the next. Kernels that need more say what they want: `load(ids, at) == spread(face)`
-is a mask, `pick(mask, new, old)` chooses, `+ - *` work on all numbers and `/` on floats, `total` sums. Arrays are
+is a mask, `pick(mask, new, old)` chooses, `+ - *` work on all numbers and `/` on floats, `totals` sums. Arrays are
 contiguous; nobody checks that `at + FEW` lies within them. Conditions on NaN are false, and `least` and `greatest` of
 it are their second value.
 """
@@ -43,7 +43,6 @@ __all__ = [
     "take_eights",
     "take_rows",
     "times_plus",
-    "total",
     "totals",
     "up",
 ]
@@ -358,21 +357,6 @@ def first(_context, number):
 def count(_context, number):
     """How many bits are set."""
     return types.uint64(types.uint64), lambda context, builder, made, arguments: builder.ctpop(arguments[0])
-
-
-@_intrinsic
-def total(_context, lanes):
-    """The sum of all lanes, halves added to halves."""
-
-    def generate(context, builder, made, arguments):
-        value, width = arguments[0], FEW
-        while width > 1:
-            width //= 2
-            moved = builder.shuffle_vector(value, value, _numbers([(k + width) % FEW for k in range(FEW)]))
-            value = builder.fadd(value, moved)
-        return builder.extract_element(value, ir.IntType(32)(0))
-
-    return types.float32(FLOATS), generate
 
 
 @_intrinsic

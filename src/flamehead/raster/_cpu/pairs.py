@@ -107,7 +107,7 @@ def search(
     """The pairs of one picture, and by how much their pixels differed before they were blended, where it is painted."""
     found, own = Search.of(points, face_ids, edges, perspective=perspective, workers=workers), painting or _nothing()
     picture = *found.picture, *own[:-1], *own.places
-    share(begin_together, workers, found.counters, *picture)
+    share(begin_together, workers, found.counters, *picture, even=False)
     pairs = found.room(depth, 3)
     share(walk_together, workers, found.counters, *picture, *pairs)
     return found.pairs(pairs)

@@ -42,10 +42,8 @@ def rasterize(
     """See `flamehead.raster.rasterize`; float32 points and int32 faces, contiguous, on the CPU."""
     width, height = size
     batch, pixels = points.shape[0], width * height
-    # One loan: ids, barycentrics and depth of all pictures.
-    each = batch * pixels
-    ids, barycentric, depth = empty(5 * each, dtype=torch.float32).split_with_sizes([each, 3 * each, each])
-    ids = ids.view(torch.int32)
+    ids = empty(batch * pixels, dtype=torch.int32)
+    barycentric, depth = (empty(n * batch * pixels, dtype=torch.float32) for n in (3, 1))
     outputs = [(part.numpy(), part.numel() // max(1, batch)) for part in (ids, barycentric, depth)]
     workers = threads_for(batch * (len(faces) * _FACE_SECONDS + pixels * _PIXEL_SECONDS), threads)
     corners, triangles = points.numpy(), faces.reshape(-1)

@@ -264,10 +264,10 @@ def _across(half, faces, sides, half_edges, starts, face_edges):
 
 
 @compiled(nogil=True)
-def nearest(numbers, values, depths, before, counts):
+def nearest(numbers, values, depths, firsts, counts):
     """Where several edges cross one pair, the nearest, the first of equals; found in a table with open addresses.
 
-    Rows come in parts: `counts[n, 0]` of them from `before[n]` on. Those that are kept move to the first rows, in their
+    Rows come in parts: `counts[n, 0]` of them from `firsts[n]` on. Those that are kept move to the first rows, in their
     order; returns how many they are.
     """
     total, size = counts[:, 0].sum(), 16
@@ -276,7 +276,7 @@ def nearest(numbers, values, depths, before, counts):
     mask, table, slots = np.uint64(size - 1), np.full(size, -1, np.int32), np.empty(total, np.uint32)
     place = 0
     for part in range(counts.shape[0]):
-        for n in range(before[part], before[part] + counts[part, 0]):
+        for n in range(firsts[part], firsts[part] + counts[part, 0]):
             # Knuth's multiplicative hash of pixel and axis.
             slot = np.uint64(2 * np.int64(numbers[n, 0]) + numbers[n, 2]) * np.uint64(2654435761) & mask
             while table[slot] >= 0 and (
@@ -289,7 +289,7 @@ def nearest(numbers, values, depths, before, counts):
             place += 1
     place = kept = 0
     for part in range(counts.shape[0]):
-        for n in range(before[part], before[part] + counts[part, 0]):
+        for n in range(firsts[part], firsts[part] + counts[part, 0]):
             if table[slots[place]] == n:
                 for column in range(5):
                     numbers[kept, column] = numbers[n, column]

@@ -140,7 +140,9 @@ def straighten(s):
         inverse = _ONE / np.sqrt(square if square > _ZERO else _ONE)
         placed = (u - u == _ZERO) & (v - v == _ZERO)
         valid = placed & (square > _ZERO) & (s[SEEN + lane] > _ZERO)
-        s[X + lane], s[Y + lane], s[Z + lane] = x * inverse, y * inverse, z * inverse
+        # Not even times nothing may go into sums what is not finite.
+        s[X + lane], s[Y + lane] = x * inverse if valid else _ZERO, y * inverse if valid else _ZERO
+        s[Z + lane] = z * inverse if valid else _ZERO
         s[INVERSE + lane] = inverse if valid else _ZERO
         s[VALID + lane] = _ONE if valid else _ZERO
         s[U + lane], s[V + lane] = u if placed else _ZERO, v if placed else _ZERO

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flamehead.raster._compile import compiled
+from flamehead.raster._cpu.blends import move, to_and_source
 from flamehead.render._cpu.vectors import BLOCK as N
 
 __all__ = ["blend", "change", "move_points"]
@@ -14,12 +15,12 @@ __all__ = ["blend", "change", "move_points"]
 def blend(image, alpha, numbers, values, differences):
     """Mix pairs of pixels into `image` (P, 3) and `alpha` (P,), and keep what the backward pass needs (N, 4)."""
     for n in range(numbers.shape[0]):
-        to, source = _ends(numbers, values, n)
+        to, source = to_and_source(numbers, values, n)
         for c in range(3):
             differences[n, c] = image[source, c] - image[to, c]
         differences[n, 3] = alpha[source] - alpha[to]
     for n in range(numbers.shape[0]):
-        to, share = _ends(numbers, values, n)[0], values[n, 1] * abs(values[n, 0] - 0.5)
+        to, share = to_and_source(numbers, values, n)[0], values[n, 1] * abs(values[n, 0] - 0.5)
         for c in range(3):
             image[to, c] += share * differences[n, c]
         alpha[to] += share * differences[n, 3]
@@ -47,7 +48,7 @@ def change(first, last, g_image, width, pixels, numbers, values, slots, changed)
         # A pair is two neighbours, in a row or in a column.
         if numbers[n, 1] < begin or numbers[n, 0] >= end:
             continue
-        to, source = _ends(numbers, values, n)
+        to, source = to_and_source(numbers, values, n)
         share, at = values[n, 1] * abs(values[n, 0] - 0.5), 3 * np.int64(to)
         for pixel, part in ((np.int64(to), -share), (np.int64(source), share)):
             if pixel < begin or pixel >= end:
@@ -72,23 +73,10 @@ def move_points(g_image, g_alpha, numbers, values, differences, by_points):
     `g_image` is flat.
     """
     for n in range(numbers.shape[0]):
-        t, weight, place, slope = values[n, 0], values[n, 1], values[n, 2], values[n, 3]
-        to, total = _ends(numbers, values, n)[0], 0.0
+        to, total = to_and_source(numbers, values, n)[0], 0.0
         for c in range(3):
             total += g_image[3 * np.int64(to) + c] * differences[n, c]
         if g_alpha.shape[0]:
             total += g_alpha[to] * differences[n, 3]
-        total *= weight if t >= 0.5 else -weight
-        axis, low, high = numbers[n, 2], numbers[n, 3], numbers[n, 4]
-        by_points[low, axis] += total * (1.0 - place)
-        by_points[high, axis] += total * place
-        by_points[low, 1 - axis] -= total * (1.0 - place) * slope
-        by_points[high, 1 - axis] -= total * place * slope
-
-
-@compiled(inline="always")
-def _ends(numbers, values, n):
-    """The pixel that takes, and the one whose colour it takes."""
-    if values[n, 0] < 0.5:
-        return numbers[n, 0], numbers[n, 1]
-    return numbers[n, 1], numbers[n, 0]
+        total *= values[n, 1] if values[n, 0] >= 0.5 else -values[n, 1]
+        move(numbers[n], values[n], total, 0, by_points)
