@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flamehead.errors import InputError
+from flamehead.raster import paint, rasterize
 from flamehead.render import (
     Texture,
     decode_srgb,
@@ -224,3 +225,36 @@ def test_draw_wants_vertices_in_space(bust: Mesh, front, shape, textured):
     albedo = Texture(WHITE, uv, corners) if textured else torch.ones(1500, 3)
     with pytest.raises(InputError, match="shape"):
         draw(vertices, bust[1], front, albedo=albedo, light=torch.zeros(9, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"camera": None}, "side_view"),
+        ({"albedo": None}, "Texture"),
+        ({"albedo": np.ones((1500, 3))}, "as_tensor"),
+        ({"albedo": lambda ids, weights: weights}, "Texture"),
+        ({"light": np.zeros((9, 3), np.float32)}, "as_tensor"),
+        ({"background": (1.0, 1.0, 1.0)}, "as_tensor"),
+        ({"vertices": torch.rand(1500, 3, dtype=torch.float64), "albedo": torch.ones(1500, 3).double()}, "camera.to"),
+    ],
+)
+def test_draw_says_of_what_kind_things_are(bust: Mesh, front, change, match):
+    given = {"vertices": bust[0], "camera": front, "albedo": torch.ones(1500, 3), "light": torch.zeros(9, 3)}
+    with pytest.raises(InputError, match=match):
+        draw(faces=bust[1], **(given | change))
+
+
+def test_textures_and_paint_take_tensors(bust: Mesh):
+    vertices, faces = bust
+    uv, corners = flat_uv(bust)
+    with pytest.raises(InputError, match=r"Texture\.of"):
+        Texture(WHITE.numpy(), uv, corners)  # pyright: ignore[reportArgumentType]
+    points = vertices + torch.tensor([0.0, 0.0, 1.0])
+    seen = rasterize(points, faces, (4, 4))
+    with pytest.raises(InputError, match="as_tensor"):
+        paint(vertices.numpy(), points, faces, seen)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="as_tensor"):
+        paint(vertices, points.numpy(), faces, seen)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="rasterize"):
+        paint(vertices, points, faces, None)  # pyright: ignore[reportArgumentType]

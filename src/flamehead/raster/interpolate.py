@@ -125,10 +125,14 @@ def check(attributes: Tensor, points: Tensor | None, faces: Tensor, fragments: F
 
     The faces, if they are on the CPU.
     """
+    if not isinstance(fragments, Fragments):
+        raise InputError(f"fragments are those that rasterize() returns, got {type(fragments).__name__}.")
     batch = fragments.face_ids.shape[:-2]
     for what, values in (("attributes", attributes), ("points", points)):
         if values is None:
             continue
+        if not isinstance(values, Tensor):
+            raise InputError(f"{what} must be a tensor, got {type(values).__name__}; use torch.as_tensor({what}).")
         if values.ndim < 2 or values.shape[:-2] not in ((), batch) or not values.is_floating_point():
             raise InputError(
                 f"{what} must be floating-point rows for every vertex, for all pictures or for each of {tuple(batch)}, "

@@ -54,11 +54,11 @@ def paint(
         >>> paint(torch.ones(3, 1), points, faces, rasterize(points, faces, (4, 1))).flatten()
         tensor([0.0000, 0.7500, 1.0000, 1.0000])
     """
+    known = check(attributes, points, faces, fragments)
     if (backend or {"cpu": "numba"}.get(attributes.device.type)) != "numba":
         options: dict[str, Any] = {"perspective": perspective, "threads": threads, "backend": backend}
         image = interpolate(attributes, faces, fragments, points=points, **options)
         return antialias(image, points, faces, fragments, edges=edges, **options)
-    known = check(attributes, points, faces, fragments)
     check_compiled(attributes, points, known)
     scene = Pixels.of(fragments), edges_for(faces, edges, known), perspective, threads
     values, corners = (x.reshape(-1, *x.shape[-2:]) for x in (attributes, points))

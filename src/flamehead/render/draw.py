@@ -73,11 +73,12 @@ def draw(
         cull: Leave out the backs of faces.
 
     Raises:
-        InputError: Colours that do not fit the vertices, also in their dtype, or a texture of another mesh.
+        InputError: Anything that is of another kind, shape or dtype than the vertices need, or a texture of another
+            mesh.
     """
     check_choice("encoding", encoding, get_args(Encoding))
     check_choice("shading", shading, ("pixel", "vertex"))
-    _check_kinds(vertices, albedo)
+    _check_kinds(vertices, camera, albedo, light, background)
     check_faces(faces)
     points, normals = (place(vertices, camera), None) if light is None else place_with_normals(vertices, faces, camera)
     _check_given(points, camera, light, background)
@@ -106,18 +107,37 @@ def draw(
     return Drawing(image, alpha, fragments)
 
 
-def _check_kinds(vertices: Tensor, albedo: Texture | Tensor) -> None:
+def _check_kinds(
+    vertices: Tensor, camera: Camera, albedo: Texture | Tensor, light: Tensor | None, background: Tensor | None
+) -> None:
     if not isinstance(vertices, Tensor) or vertices.dtype not in (torch.float32, torch.float64):
         found = vertices.dtype if isinstance(vertices, Tensor) else type(vertices).__name__
         raise InputError(
             f"draw() needs vertices as a tensor of float32 or float64, got {found}; convert them with "
             "torch.as_tensor(vertices).float()."
         )
+    if vertices.ndim < 2 or vertices.shape[-1] != 3:
+        raise InputError(f"draw() needs vertices of shape (*batch, V, 3), got {tuple(vertices.shape)}.")
+    if not isinstance(camera, Camera):
+        raise InputError(
+            f"draw() needs a Camera, got {type(camera).__name__}; `side_view` and `orbit_camera` make one for a mesh."
+        )
+    for what, value in (("albedo", albedo), ("light", light), ("background", background)):
+        if not isinstance(value, Tensor) and not (what == "albedo" and isinstance(value, Texture)):
+            if value is None and what != "albedo":
+                continue
+            kinds = "a Texture or a tensor of colours at vertices" if what == "albedo" else "a tensor"
+            raise InputError(f"draw() needs {what} as {kinds}, got {type(value).__name__}; see torch.as_tensor().")
     colors = albedo.image if isinstance(albedo, Texture) else albedo
     if colors.dtype != vertices.dtype:
         raise InputError(
             f"The albedo is {colors.dtype}, the vertices are {vertices.dtype}; convert one of them, with .float() or "
             ".double()."
+        )
+    if camera.rotation.dtype != vertices.dtype:
+        raise InputError(
+            f"The camera is {camera.rotation.dtype}, the vertices are {vertices.dtype}; call "
+            "camera.to(dtype=vertices.dtype)."
         )
 
 

@@ -75,6 +75,9 @@ class Texture:
         """Refuse what is no texture; compiled code would read foreign memory."""
         check_choice("encoding", self.encoding, get_args(Encoding))
         image, uv, corners = self.image, self.uv, self.uv_faces
+        if not all(isinstance(value, Tensor) for value in (image, uv, corners)):
+            kinds = ", ".join(type(value).__name__ for value in (image, uv, corners))
+            raise InputError(f"A texture holds tensors, got {kinds}; `Texture.of` takes other kinds.")
         if image.ndim != 3 or image.shape[2] != 3 or not image.numel() or not image.is_floating_point():
             raise InputError(
                 f"A texture's image needs floating-point numbers of shape (H, W, 3), got {image.dtype} "
