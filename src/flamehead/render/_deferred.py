@@ -23,7 +23,7 @@ from flamehead.raster._pixels import Pixels
 from flamehead.raster._silhouette import Pairs
 from flamehead.raster._threads import threads_for
 from flamehead.raster.edges import edges_among
-from flamehead.render._packed import Packing, Unpacking, double_up, halve_on, halvings
+from flamehead.render._packed import Packing, Unpacking, double_up, halve_on
 from flamehead.render._regions import Regions
 from flamehead.render._seams import CutMesh, cut_triangles
 from flamehead.render.harmonics import HARMONIC_CONSTANTS
@@ -228,7 +228,7 @@ def _paint(
         normals, vertex_rows, uv, uv_rows, table.reshape(-1, 8), scene.uv_faces, steps.reshape(-1, 8), *packing,
         item > 0, even=False,
     )  # fmt: skip
-    if item == 0:
+    if item == 0 and packing.halvings < len(packing.widths) - 1:
         halve_on(packing.texels, packing.sizes)
     common = (
         *scene.seen.arrays(item), scene.perspective, cut_faces, table, steps, scaled, scene.encode, packing.texels,
@@ -265,7 +265,7 @@ def _back(
     by_vertex = by_vertex.reshape(size, 2, n_points, 6)
     by_scaled = np.empty((size, 9, 3), dtype=np.float32)
     by_texels = empty(len(packing.texels) if image is not None else 0, dtype=torch.float32).numpy()
-    to_texels, several = image is not None, size > 1 or not halvings(sizes)
+    to_texels, several = image is not None, size > 1 or not packing.halvings
     if not size:
         by_texels[:] = sums[:] = 0.0
     regions = None
@@ -277,7 +277,7 @@ def _back(
         found = _room(scene)
         how = np.zeros(1, np.int64), scene.bands, scene.width, *each.common, gradient, *mixed, to_texels, *into, *found
         share(stages.visit_together, scene.workers, *how)
-        whole = to_texels and item == size - 1 and halvings(sizes) == len(sizes) - 1
+        whole = to_texels and item == size - 1 and packing.halvings == len(sizes) - 1
         adding = (
             to_texels, 0 if several else 1, regions.lows, regions.highs, regions.begins, packing.starts, packing.widths,
             packing.heights, regions.texels, item > 0, by_texels, packing.halvings if whole else 0,
@@ -287,7 +287,7 @@ def _back(
         mesh = cut_faces, vertex_rows, uv_rows, table, corners, scene.perspective
         results = gradient, alpha, *mixed, each.differences, by_vertex[item], by_uv, by_scaled[item]
         share(stages.hand_on_together, scene.workers, np.zeros(3, np.int64), *adding, *found, *mesh, *results)
-    if to_texels and halvings(sizes) < len(sizes) - 1:
+    if to_texels and packing.halvings < len(sizes) - 1:
         double_up(by_texels, sizes)
     unpacking = Unpacking.of(packing, by_texels, None if several or not to_texels else regions)
     by_points, by_normals, by_coordinates = torch.empty_like(points), torch.empty_like(points), torch.empty_like(uv)

@@ -17,19 +17,19 @@ from flamehead.raster._buffers import empty
 from flamehead.render._regions import Regions
 from flamehead.render.sampling import Pyramid, double, halve, layout, pyramid_sizes
 
-__all__ = ["Packing", "Unpacking", "double_up", "halve_on", "halvings", "sizes_of"]
+__all__ = ["Packing", "Unpacking", "double_up", "halve_on"]
 
 Sizes = tuple[tuple[int, int], ...]
 
 
 @cache
-def sizes_of(width: int, height: int) -> Sizes:
+def _sizes_of(width: int, height: int) -> Sizes:
     """(width, height) of a texture and its copies."""
     return pyramid_sizes(width, height)
 
 
 @cache
-def halvings(sizes: Sizes) -> int:
+def _halvings(sizes: Sizes) -> int:
     """How many copies are means of four, from the first on, because both sides of the one before are even."""
     return next((n for n, size in enumerate(sizes) if size[0] % 2 or size[1] % 2), len(sizes) - 1)
 
@@ -49,22 +49,23 @@ class Packing(NamedTuple):
 
     @staticmethod
     def of(image: Float[Tensor, "h w 3"], *, decode: bool) -> Packing:
-        sizes = sizes_of(image.shape[1], image.shape[0])
+        """Before anything is packed."""
+        sizes = _sizes_of(image.shape[1], image.shape[0])
         starts, widths, heights = layout(sizes)
         texels = empty(4 * int(starts[-1] + widths[-1] * heights[-1]), dtype=torch.float32).numpy()
         flat = image.detach().contiguous().numpy().reshape(-1)
-        return Packing(flat, decode, texels, starts, widths, heights, halvings(sizes))
+        return Packing(flat, decode, texels, starts, widths, heights, _halvings(sizes))
 
     @property
     def sizes(self) -> Sizes:
         """(width, height) of all copies."""
-        return sizes_of(int(self.widths[0]), int(self.heights[0]))
+        return _sizes_of(int(self.widths[0]), int(self.heights[0]))
 
 
 def halve_on(texels: np.ndarray, sizes: Sizes) -> None:
     """The copies that are no means of four."""
     pyramid = Pyramid(torch.from_numpy(texels).reshape(-1, 4), sizes)
-    for n in range(halvings(sizes), len(sizes) - 1):
+    for n in range(_halvings(sizes), len(sizes) - 1):
         halve(pyramid.level(n).numpy(), pyramid.level(n + 1).numpy())
 
 
@@ -78,7 +79,7 @@ def double_up(texels: np.ndarray, sizes: Sizes) -> None:
         large, small = pyramid.level(n), pyramid.level(n + 1)
         total = torch.empty_like(large)
         # Kernels add the second copy to the full image where that is a mean of four.
-        if n or not halvings(sizes):
+        if n or not _halvings(sizes):
             double(small.numpy(), total.numpy(), large.numpy())
             large.copy_(total)
 
